@@ -1,0 +1,1 @@
+//! Black box tests: real kubectl, real Kubernetes API servers, killed processes.

@@ -1,0 +1,1 @@
+//! Field sets, server-side apply, JSON patch, merge patch, strategic merge patch.

@@ -1,0 +1,1 @@
+//! The Common Expression Language as Kubernetes speaks it: parsed, type-checked, costed, metered.

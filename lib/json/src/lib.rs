@@ -1,0 +1,1 @@
+//! An object is bytes: look inside, change it, write it back.

@@ -1,0 +1,1 @@
+//! Turns 'something changed' into 'bring it right, later, once': keyed queues, informers, leases.

@@ -1,0 +1,1 @@
+//! Structural schemas: compile, prune, default, validate, ratchet; OpenAPI out.

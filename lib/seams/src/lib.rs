@@ -1,0 +1,1 @@
+//! The only door to clock, chance, disk, net and spawning: real ones and simulated ones.

@@ -1,0 +1,1 @@
+//! The embedded engine: redb behind one commit loop with grouped fsync.

@@ -1,0 +1,1 @@
+//! The store contract, its in-memory engine and the suite that every engine passes.

@@ -1,0 +1,1 @@
+//! All that a client can see of our encoding: Status, selectors, negotiation, tables, watch frames.

@@ -1,0 +1,1 @@
+//! May this object be so: the built-in admission plugins.

@@ -1,0 +1,1 @@
+//! From request to answer, in order: routes, verbs, resources as data, discovery, subresources, virtual workspaces.

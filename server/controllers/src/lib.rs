@@ -1,0 +1,1 @@
+//! What Kubernetes' own controllers do: garbage, namespaces, service accounts, CRDs, certificates.

@@ -1,0 +1,1 @@
+//! Pure rules of tenancy: types, inheritance, claims, naming conflicts, hashes; no I/O.

@@ -1,0 +1,1 @@
+//! The hub's half of the way to the sites: placing, rendering, aggregating.

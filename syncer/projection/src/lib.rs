@@ -1,0 +1,1 @@
+//! The treaty between above and below, as pure functions.

@@ -1,0 +1,2 @@
+//! Placeholder entry point, replaced within this change set.
+fn main() {}
