@@ -1,0 +1,455 @@
+//! The table of kinds, and the three documents that each row becomes: a CustomResourceDefinition,
+//! an APIResourceSchema and its line in the APIExport.
+//!
+//! Start at [`KINDS`]. Invariant: `apis/generated/` holds exactly what the functions here return;
+//! the test `generated_is_fresh` fails otherwise and rewrites with `UPDATE_GENERATED=1`.
+
+use serde_json::{Map, Value, json};
+
+use super::describe::{Described, object};
+use super::{
+    Field, GROUP, ManifestSpec, ManifestStatus, PlacementSpec, PlacementStatus, ProjectionRuleSpec,
+    ProjectionSpec, ProjectionStatus, SiteSpec, SiteStatus, VERSION,
+};
+
+/// One printer column: name, type, JSON path, description, priority.
+pub type Column = (&'static str, &'static str, &'static str, &'static str, i64);
+
+/// One kind of the group.
+pub struct Kind {
+    /// CamelCase name.
+    pub kind: &'static str,
+    /// Plural name.
+    pub plural: &'static str,
+    /// Singular name.
+    pub singular: &'static str,
+    /// Short names.
+    pub short: &'static [&'static str],
+    /// What the kind is, for `kubectl explain`.
+    pub about: &'static str,
+    /// Schema of `spec`.
+    pub spec: fn() -> Value,
+    /// Schema of `status`, when there is one.
+    pub status: Option<fn() -> Value>,
+    /// Columns of `kubectl get`.
+    pub columns: &'static [Column],
+}
+
+const AGE: Column = (
+    "Age",
+    "date",
+    ".metadata.creationTimestamp",
+    "Since creation",
+    0,
+);
+
+/// All kinds of the group; every one is cluster-scoped.
+pub const KINDS: &[Kind] = &[
+    Kind {
+        kind: "Site",
+        plural: "sites",
+        singular: "site",
+        short: &[],
+        about: "Site is a physical cluster with one syncer in it.",
+        spec: SiteSpec::schema,
+        status: Some(SiteStatus::schema),
+        columns: &[
+            (
+                "Contact",
+                "string",
+                ".status.contact",
+                "Live, Late or Lost",
+                0,
+            ),
+            (
+                "Since",
+                "date",
+                ".status.contactSince",
+                "How long it is so",
+                0,
+            ),
+            (
+                "Ready",
+                "string",
+                ".status.conditions[?(@.type==\"Ready\")].status",
+                "Ready",
+                0,
+            ),
+            (
+                "Objects",
+                "integer",
+                ".status.objects",
+                "Objects sent to the site",
+                0,
+            ),
+            (
+                "Version",
+                "string",
+                ".status.kubernetesVersion",
+                "Kubernetes below",
+                0,
+            ),
+            ("Inbox", "string", ".status.cluster", "The site's inbox", 1),
+            AGE,
+        ],
+    },
+    Kind {
+        kind: "Placement",
+        plural: "placements",
+        singular: "placement",
+        short: &[],
+        about: "Placement says which objects of its workspace go to which sites.",
+        spec: PlacementSpec::schema,
+        status: Some(PlacementStatus::schema),
+        columns: &[
+            (
+                "Sites",
+                "integer",
+                ".status.chosen",
+                "Sites that were chosen",
+                0,
+            ),
+            (
+                "Objects",
+                "integer",
+                ".status.objects",
+                "Objects that are placed",
+                0,
+            ),
+            ("Mode", "string", ".spec.spread.mode", "All or Divide", 0),
+            (
+                "Placed",
+                "string",
+                ".status.conditions[?(@.type==\"Placed\")].status",
+                "Placed",
+                0,
+            ),
+            AGE,
+        ],
+    },
+    Kind {
+        kind: "Projection",
+        plural: "projections",
+        singular: "projection",
+        short: &["proj"],
+        about: "Projection says where one placed object went and what became of it there.",
+        spec: ProjectionSpec::schema,
+        status: Some(ProjectionStatus::schema),
+        columns: &[
+            (
+                "Kind",
+                "string",
+                ".spec.object.kind",
+                "Kind of the object",
+                0,
+            ),
+            (
+                "Namespace",
+                "string",
+                ".spec.object.namespace",
+                "Namespace of the object",
+                0,
+            ),
+            (
+                "Object",
+                "string",
+                ".spec.object.name",
+                "Name of the object",
+                0,
+            ),
+            (
+                "Ready",
+                "string",
+                ".status.ready",
+                "Sites where all is well, of all",
+                0,
+            ),
+            (
+                "Unknown",
+                "date",
+                ".status.unknownSince",
+                "How long a site is unknown",
+                0,
+            ),
+            (
+                "Reason",
+                "string",
+                ".status.sites[0].error.reason",
+                "The worst site's error",
+                0,
+            ),
+            AGE,
+        ],
+    },
+    Kind {
+        kind: "Manifest",
+        plural: "manifests",
+        singular: "manifest",
+        short: &[],
+        about: "Manifest is one object in a site's inbox.",
+        spec: ManifestSpec::schema,
+        status: Some(ManifestStatus::schema),
+        columns: &[
+            (
+                "Kind",
+                "string",
+                ".spec.source.kind",
+                "Kind of the object",
+                0,
+            ),
+            (
+                "Namespace",
+                "string",
+                ".spec.target.namespace",
+                "Namespace below",
+                0,
+            ),
+            ("Object", "string", ".spec.target.name", "Name below", 0),
+            ("State", "string", ".status.state", "What became of it", 0),
+            (
+                "Reason",
+                "string",
+                ".status.error.reason",
+                "Why it is not applied",
+                0,
+            ),
+            AGE,
+        ],
+    },
+    Kind {
+        kind: "ProjectionRule",
+        plural: "projectionrules",
+        singular: "projectionrule",
+        short: &[],
+        about: "ProjectionRule says how objects of one kind travel.",
+        spec: ProjectionRuleSpec::schema,
+        status: None,
+        columns: &[
+            ("Group", "string", ".spec.group", "Group of the kind", 0),
+            ("Resource", "string", ".spec.resource", "The kind", 0),
+            AGE,
+        ],
+    },
+];
+
+impl Kind {
+    /// The structural schema of the whole object.
+    #[must_use]
+    pub fn schema(&self) -> Value {
+        let field = |name, docs, schema, required| Described {
+            name,
+            docs,
+            schema,
+            required,
+            extra: Value::Null,
+        };
+        let string = || json!({"type": "string"});
+        let mut fields = vec![
+            field(
+                "apiVersion",
+                &["Group and version of this object."],
+                string(),
+                false,
+            ),
+            field("kind", &["Kind of this object."], string(), false),
+            field(
+                "metadata",
+                &["Standard metadata."],
+                json!({"type": "object"}),
+                false,
+            ),
+            field("spec", &["What is wished."], (self.spec)(), true),
+        ];
+        if let Some(status) = self.status {
+            fields.push(field("status", &["What is observed."], status(), false));
+        }
+        object(&[self.about], fields)
+    }
+
+    fn names(&self) -> Value {
+        json!({
+            "plural": self.plural, "singular": self.singular, "shortNames": self.short,
+            "kind": self.kind, "listKind": format!("{}List", self.kind), "categories": ["hanse"],
+        })
+    }
+
+    fn version(&self) -> Map<String, Value> {
+        let columns: Vec<Value> = self
+            .columns
+            .iter()
+            .map(|(name, ty, path, about, priority)| {
+                let mut c = json!({
+                    "name": name, "type": ty, "jsonPath": path, "description": about,
+                });
+                if *priority != 0 {
+                    c["priority"] = json!(priority);
+                }
+                c
+            })
+            .collect();
+        let mut out = Map::new();
+        out.insert("name".into(), json!(VERSION));
+        out.insert("served".into(), json!(true));
+        out.insert("storage".into(), json!(true));
+        out.insert("additionalPrinterColumns".into(), Value::Array(columns));
+        if self.status.is_some() {
+            out.insert("subresources".into(), json!({"status": {}}));
+        }
+        out
+    }
+
+    /// The kind as a CustomResourceDefinition.
+    #[must_use]
+    pub fn crd(&self) -> Value {
+        let mut version = self.version();
+        version.insert("schema".into(), json!({"openAPIV3Schema": self.schema()}));
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("{}.{GROUP}", self.plural)},
+            "spec": {
+                "group": GROUP, "names": self.names(), "scope": "Cluster", "versions": [version],
+            },
+        })
+    }
+
+    /// Name of the kind's APIResourceSchema in `root`.
+    #[must_use]
+    pub fn schema_name(&self) -> String {
+        format!("{SCHEMA_PREFIX}.{}.{GROUP}", self.plural)
+    }
+
+    /// The kind as an APIResourceSchema.
+    #[must_use]
+    pub fn api_resource_schema(&self) -> Value {
+        let mut version = self.version();
+        version.insert("schema".into(), self.schema());
+        version.entry("subresources").or_insert_with(|| json!({}));
+        json!({
+            "apiVersion": "apis.kcp.io/v1alpha1", "kind": "APIResourceSchema",
+            "metadata": {"name": self.schema_name()},
+            "spec": {
+                "group": GROUP, "names": self.names(), "scope": "Cluster", "versions": [version],
+            },
+        })
+    }
+}
+
+/// First part of the schemas' names; moves with every change of a schema that is released.
+pub const SCHEMA_PREFIX: &str = "v261121";
+
+/// The export of the group; it lives in `root` beside the schemas.
+#[must_use]
+pub fn api_export() -> Value {
+    let resources: Vec<Value> = KINDS
+        .iter()
+        .map(|k| {
+            json!({
+                "group": GROUP, "name": k.plural, "schema": k.schema_name(),
+                "storage": {"crd": {}},
+            })
+        })
+        .collect();
+    json!({
+        "apiVersion": "apis.kcp.io/v1alpha2", "kind": "APIExport",
+        "metadata": {"name": super::EXPORT},
+        "spec": {"resources": resources},
+    })
+}
+
+/// The type of an inbox: only the server makes one, and it binds this group by default.
+#[must_use]
+pub fn inbox_type() -> Value {
+    json!({
+        "apiVersion": "tenancy.kcp.io/v1alpha1", "kind": "WorkspaceType",
+        "metadata": {"name": super::INBOX_TYPE},
+        "spec": {
+            "defaultAPIBindings": [{"path": "root", "export": super::EXPORT}],
+            "limitAllowedChildren": {"none": true},
+            "limitAllowedParents": {"none": true},
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    fn documents() -> Vec<(String, Value)> {
+        let mut out = Vec::new();
+        for kind in KINDS {
+            out.push((format!("crd-{}.json", kind.plural), kind.crd()));
+            out.push((
+                format!("schema-{}.json", kind.plural),
+                kind.api_resource_schema(),
+            ));
+        }
+        out.push(("apiexport.json".into(), api_export()));
+        out.push(("workspacetype-site.json".into(), inbox_type()));
+        out
+    }
+
+    #[test]
+    fn generated_is_fresh() {
+        let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("generated/sites.hanse.dev");
+        let update = std::env::var_os("UPDATE_GENERATED").is_some();
+        if update {
+            std::fs::create_dir_all(&dir).unwrap();
+        }
+        for (name, document) in documents() {
+            let want = format!("{}\n", serde_json::to_string_pretty(&document).unwrap());
+            let path = dir.join(&name);
+            if update {
+                std::fs::write(&path, &want).unwrap();
+            }
+            let have = std::fs::read_to_string(&path).unwrap_or_default();
+            assert_eq!(have, want, "{name} is stale: run with UPDATE_GENERATED=1");
+        }
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), documents().len());
+    }
+
+    #[test]
+    fn every_schema_is_described_and_structural() {
+        fn walk(schema: &Value, at: &str) {
+            assert!(schema.get("type").is_some(), "{at} has no type");
+            if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+                for (name, inner) in properties {
+                    let here = format!("{at}.{name}");
+                    let words = inner["description"].as_str().unwrap_or_default();
+                    assert!(!words.is_empty(), "{here} has no description");
+                    walk(inner, &here);
+                }
+            }
+            if let Some(items) = schema.get("items") {
+                walk(items, &format!("{at}[]"));
+            }
+        }
+        for kind in KINDS {
+            walk(&kind.schema(), kind.kind);
+        }
+    }
+
+    #[test]
+    fn typed_parts_survive_a_round_trip() {
+        let spec = PlacementSpec {
+            objects: vec![super::super::ObjectSelector {
+                group: "apps".into(),
+                resource: "deployments".into(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let mut object = json!({"kind": "Placement"});
+        super::super::write(&mut object, "spec", &spec);
+        assert_eq!(
+            object["spec"],
+            json!({"objects": [{"group": "apps", "resource": "deployments"}]})
+        );
+        assert_eq!(
+            super::super::read::<PlacementSpec>(&object, "spec").unwrap(),
+            spec
+        );
+        super::super::write(&mut object, "status", &PlacementStatus::default());
+        assert!(object.get("status").is_none());
+    }
+}

@@ -1,0 +1,90 @@
+//! `Site`: a physical cluster with one syncer in it, kept in its operator's workspace.
+//!
+//! Invariant: `status` is the hub's alone. What the syncer reports travels on the Lease in its
+//! inbox, because its credentials reach nothing else.
+
+use super::Condition;
+use super::describe::api_type;
+
+api_type! {
+    /// What the operator asks of a physical cluster.
+    pub struct SiteSpec {
+        /// While true no new work is placed here; what is here stays.
+        unschedulable: bool;
+        /// How long silence is normal.
+        times: Times;
+        /// Life of the syncer's client certificate in seconds; it is renewed after two thirds.
+        certificate_seconds: i64 {"minimum": 10, "maximum": 31536000};
+        /// Whether the end of a Lost site's objects may be promised rather than seen: Tombstone
+        /// frees the tenant's object once the deletion is durable in the inbox, Wait keeps it.
+        lost_deletion: String {"enum": ["Tombstone", "Wait"]};
+    }
+    /// Intervals in seconds; a missing one takes the default named with it.
+    pub struct Times {
+        /// The syncer renews its lease this often (10).
+        lease_seconds: i64 {"minimum": 1, "maximum": 3600};
+        /// Without a renewal for this long the site is Late (30).
+        late_seconds: i64 {"minimum": 1, "maximum": 86400};
+        /// Without a renewal for this long the site is Lost (300).
+        lost_seconds: i64 {"minimum": 1, "maximum": 604800};
+    }
+    /// What the hub knows of a physical cluster.
+    pub struct SiteStatus {
+        /// The logical cluster that is the site's inbox.
+        cluster: String;
+        /// Where the syncer fetches its work, one for each shard that has some.
+        endpoints: Vec<Endpoint> {"x-kubernetes-list-type": "atomic"};
+        /// Uid of the physical cluster's namespace kube-system; another cluster cannot join.
+        cluster_uid: String;
+        /// The Kubernetes version below.
+        kubernetes_version: String;
+        /// The syncer's version.
+        syncer_version: String;
+        /// Live, Late or Lost; empty before the first contact.
+        contact: String {"enum": ["", "Live", "Late", "Lost"]};
+        /// Since when the contact is as it is.
+        contact_since: String {"format": "date-time"};
+        /// Last renewal that the hub saw when the contact last changed.
+        last_contact: String {"format": "date-time"};
+        /// How many objects are sent to the site.
+        objects: i64;
+        /// Joined, Connected, Ready.
+        conditions: Vec<Condition>
+            {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]};
+    }
+    /// One place where a site fetches its work.
+    pub struct Endpoint {
+        /// The inbox with its logical cluster, as a base for API requests.
+        url: String [required];
+    }
+}
+
+impl Times {
+    /// Seconds between renewals.
+    #[must_use]
+    pub fn lease(&self) -> i64 {
+        or(self.lease_seconds, 10)
+    }
+    /// Seconds of silence after which a site is Late: never sooner than one renewal.
+    #[must_use]
+    pub fn late(&self) -> i64 {
+        or(self.late_seconds, 30).max(self.lease())
+    }
+    /// Seconds of silence after which a site is Lost: never sooner than Late.
+    #[must_use]
+    pub fn lost(&self) -> i64 {
+        or(self.lost_seconds, 300).max(self.late())
+    }
+}
+
+impl SiteSpec {
+    /// Life of a client certificate in seconds: one day unless the operator says otherwise.
+    #[must_use]
+    pub fn certificate(&self) -> i64 {
+        or(self.certificate_seconds, 86_400)
+    }
+}
+
+fn or(value: i64, default: i64) -> i64 {
+    if value > 0 { value } else { default }
+}
