@@ -1,0 +1,122 @@
+//! What both kinds of seams promise, and that a simulation repeats.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::{Rng, Seams, Simulation, Turn};
+
+fn story(seed: u64) -> (Vec<(u64, Duration)>, u64, String) {
+    let machine = Simulation::new(seed);
+    let seams = machine.seams();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let teller = told.clone();
+    let result = machine.run(async move {
+        let mut tasks = Vec::new();
+        for number in 0..20 {
+            let (inner, teller) = (seams.clone(), teller.clone());
+            tasks.push(seams.spawn("teller", async move {
+                let pause = Duration::from_millis(inner.rng.below(5));
+                inner.clock.sleep(pause).await;
+                teller.lock().push((number, inner.clock.monotonic()));
+            }));
+        }
+        for task in &tasks {
+            task.ended().await;
+        }
+        seams.rng.uuid_v4()
+    });
+    let told = told.lock().clone();
+    (told, machine.trace(), result.unwrap())
+}
+
+#[test]
+fn the_same_seed_tells_the_same_story() {
+    assert_eq!(story(7), story(7));
+    assert_ne!(story(7), story(8));
+    assert_eq!(story(7).0.len(), 20);
+}
+
+#[test]
+fn a_deadlock_is_told_not_waited_for() {
+    assert_eq!(Simulation::new(1).run(std::future::pending::<()>()), None);
+}
+
+#[test]
+fn a_uuid_has_version_and_variant() {
+    for seed in 0..64 {
+        let uuid = Simulation::new(seed).uuid_v4();
+        assert_eq!(uuid.len(), 36);
+        assert_eq!(uuid.as_bytes()[14], b'4');
+        assert!(
+            matches!(uuid.as_bytes()[19], b'8' | b'9' | b'a' | b'b'),
+            "{uuid}"
+        );
+    }
+}
+
+async fn worker_runs_once_for_every_wake(seams: Seams) -> u64 {
+    let (asked, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (ask, count) = (asked.clone(), done.clone());
+    let worker = seams.spawner.worker(
+        "counter",
+        Box::new(move || {
+            count.store(ask.load(Ordering::SeqCst), Ordering::SeqCst);
+            if count.load(Ordering::SeqCst) == 100 {
+                Turn::Done
+            } else {
+                Turn::Idle
+            }
+        }),
+    );
+    for _ in 0..100 {
+        asked.fetch_add(1, Ordering::SeqCst);
+        worker.wake();
+        seams.clock.sleep(Duration::from_micros(50)).await;
+    }
+    worker.ended().await;
+    done.load(Ordering::SeqCst)
+}
+
+#[test]
+fn workers_miss_no_wake() {
+    let machine = Simulation::new(3);
+    let seams = machine.seams();
+    assert_eq!(
+        machine.run(worker_runs_once_for_every_wake(seams)),
+        Some(100)
+    );
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let done = runtime.block_on(async { worker_runs_once_for_every_wake(Seams::real()).await });
+    assert_eq!(done, 100);
+}
+
+async fn blocking_and_timeouts(seams: Seams) {
+    assert_eq!(seams.blocking("sum", || 2 + 2).await, Some(4));
+    let never = std::future::pending::<()>();
+    assert_eq!(seams.timeout(Duration::from_millis(5), never).await, None);
+    assert_eq!(
+        seams.timeout(Duration::from_secs(5), async { 1 }).await,
+        Some(1)
+    );
+    let task = seams.spawn("sleeper", std::future::pending());
+    task.abort();
+    task.ended().await;
+}
+
+#[test]
+fn both_kinds_run_blocking_work_and_time_out() {
+    let machine = Simulation::new(4);
+    let seams = machine.seams();
+    assert_eq!(machine.run(blocking_and_timeouts(seams)), Some(()));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async { blocking_and_timeouts(Seams::real()).await });
+}
