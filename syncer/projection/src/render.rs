@@ -1,0 +1,242 @@
+//! From a tenant's object to the object that a site shall have.
+//!
+//! Invariant: rendering reads neither status nor managedFields, so a change of either changes no
+//! intent; rendering twice gives equal bytes. Whatever belongs to the place where the object
+//! stands above (uid, versions, owners, finalizers, marks of the workspace) stays above.
+
+use hanse_apis::sites::{Source, Target, names};
+use serde_json::{Map, Value, json};
+
+use crate::kinds::{self, KindRow};
+use crate::names::locator_line;
+
+/// Everything that decides what a site gets.
+pub struct Render<'a> {
+    /// The tenant's object.
+    pub object: &'a Value,
+    /// Its identity.
+    pub source: &'a Source,
+    /// What it is called below.
+    pub target: &'a Target,
+    /// The inbox of the site.
+    pub site: &'a str,
+    /// The site's share, and the dotted path where it goes.
+    pub replicas: Option<(&'a str, i64)>,
+}
+
+/// Prefixes of labels and annotations that belong to the workspace.
+const MARKS: &[&str] = &["sites.hanse.dev/", "kcp.io/", "kcp.dev/"];
+/// Annotations that describe the object above, not the object.
+const ANNOTATIONS: &[&str] = &[
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "deployment.kubernetes.io/revision",
+];
+
+/// Renders an object for a site.
+#[must_use]
+pub fn render(r: &Render<'_>) -> Value {
+    let mut out = Map::new();
+    for (member, value) in r.object.as_object().into_iter().flatten() {
+        if !matches!(member.as_str(), "metadata" | "status") {
+            out.insert(member.clone(), without_nulls(value));
+        }
+    }
+    out.insert("metadata".into(), metadata(r));
+    let mut out = Value::Object(out);
+    if let Some(row) = kinds::row(&r.source.group, &r.source.resource) {
+        drop_allocated(&mut out, row);
+    }
+    if let Some((path, n)) = r.replicas {
+        put(&mut out, path, json!(n));
+    }
+    out
+}
+
+fn metadata(r: &Render<'_>) -> Value {
+    let meta = &r.object["metadata"];
+    let mut labels = kept(&meta["labels"], &[]);
+    labels.insert(names::SITE_LABEL.into(), json!(r.site));
+    labels.insert(names::LOCATOR_LABEL.into(), json!(r.target.locator));
+    let mut annotations = kept(&meta["annotations"], ANNOTATIONS);
+    annotations.insert(
+        names::LOCATOR_ANNOTATION.into(),
+        json!(locator_line(r.source)),
+    );
+    let mut out = json!({
+        "name": r.target.name, "labels": labels, "annotations": annotations,
+    });
+    if !r.target.namespace.is_empty() {
+        out["namespace"] = json!(r.target.namespace);
+    }
+    out
+}
+
+fn kept(from: &Value, dropped: &[&str]) -> Map<String, Value> {
+    let stays = |key: &str| {
+        dropped.contains(&key) || {
+            // A mark's prefix also holds for subdomains: internal.apis.kcp.io/x.
+            MARKS.iter().any(|m| {
+                key.strip_suffix(key.split_once('/').map_or("", |(_, name)| name))
+                    .is_some_and(|domain| domain == *m || domain.ends_with(&format!(".{m}")))
+            })
+        }
+    };
+    from.as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| !stays(key))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+/// Nulls say nothing in JSON of Kubernetes but would be claims in an apply.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => Value::Object(
+            map.iter()
+                .filter(|(_, v)| !v.is_null())
+                .map(|(k, v)| (k.clone(), without_nulls(v)))
+                .collect(),
+        ),
+        Value::Array(list) => Value::Array(list.iter().map(without_nulls).collect()),
+        other => other.clone(),
+    }
+}
+
+fn drop_allocated(object: &mut Value, row: &KindRow) {
+    for (path, kept) in row.allocated {
+        let (parents, last) = path.rsplit_once('.').unwrap_or(("", path));
+        let pointer: String = parents
+            .split('.')
+            .filter(|s| !s.is_empty())
+            .map(|s| format!("/{s}"))
+            .collect();
+        if let Some(map) = object.pointer_mut(&pointer).and_then(Value::as_object_mut)
+            && map.get(last).is_some_and(|v| kept.is_empty() || v != kept)
+        {
+            map.remove(last);
+        }
+    }
+}
+
+/// The value at a dotted path.
+#[must_use]
+pub fn at<'a>(object: &'a Value, dotted: &str) -> Option<&'a Value> {
+    dotted
+        .split('.')
+        .try_fold(object, |value, step| value.get(step))
+}
+
+fn put(object: &mut Value, dotted: &str, value: Value) {
+    let (parents, last) = dotted.rsplit_once('.').unwrap_or(("", dotted));
+    let mut at = object;
+    for step in parents.split('.').filter(|s| !s.is_empty()) {
+        let Some(map) = at.as_object_mut() else {
+            return;
+        };
+        at = map.entry(step).or_insert_with(|| json!({}));
+    }
+    if let Some(map) = at.as_object_mut() {
+        map.insert(last.to_owned(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::target;
+    use proptest::prelude::*;
+
+    fn source(group: &str, resource: &str) -> Source {
+        Source {
+            cluster: "c1".into(),
+            group: group.into(),
+            version: "v1".into(),
+            resource: resource.into(),
+            namespace: "shop".into(),
+            name: "web".into(),
+            ..Source::default()
+        }
+    }
+
+    fn rendered(object: &Value, source: &Source, replicas: Option<(&str, i64)>) -> Value {
+        let target = target(&[3; 32], source);
+        render(&Render {
+            object,
+            source,
+            target: &target,
+            site: "site-x",
+            replicas,
+        })
+    }
+
+    #[test]
+    fn only_the_intent_travels() {
+        let object = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {
+                "name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "7",
+                "generation": 3, "finalizers": ["sites.hanse.dev/placed"],
+                "ownerReferences": [{"name": "x"}], "managedFields": [{"manager": "kubectl"}],
+                "labels": {
+                    "app": "web", "claimed.internal.apis.kcp.io/abc": "x",
+                    "app.kcp.io.example.com/x": "stays",
+                },
+                "annotations": {
+                    "kcp.io/cluster": "c1", "note": "hello", "sites.hanse.dev/status": "2/2",
+                    "kubectl.kubernetes.io/last-applied-configuration": "{}",
+                },
+            },
+            "spec": {"replicas": 6, "template": {"metadata": {"creationTimestamp": null}}},
+            "status": {"replicas": 6},
+        });
+        let s = source("apps", "deployments");
+        let out = rendered(&object, &s, Some(("spec.replicas", 3)));
+        let t = target(&[3; 32], &s);
+        assert_eq!(
+            out,
+            json!({
+                "apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": {
+                    "name": "web", "namespace": t.namespace,
+                    "labels": {
+                        "app": "web", "app.kcp.io.example.com/x": "stays",
+                        "sites.hanse.dev/site": "site-x", "sites.hanse.dev/locator": t.locator,
+                    },
+                    "annotations": {
+                        "note": "hello", "sites.hanse.dev/locator": locator_line(&s),
+                    },
+                },
+                "spec": {"replicas": 3, "template": {"metadata": {}}},
+            })
+        );
+    }
+
+    #[test]
+    fn what_a_site_allocates_stays_above() {
+        let service = |ip: &str| json!({"spec": {"clusterIP": ip, "clusterIPs": [ip], "ports": [{"port": 80}]}});
+        let s = source("", "services");
+        let out = rendered(&service("10.0.0.1"), &s, None);
+        assert_eq!(out["spec"], json!({"ports": [{"port": 80}]}));
+        let out = rendered(&service("None"), &s, None);
+        assert_eq!(
+            out["spec"],
+            json!({"clusterIP": "None", "ports": [{"port": 80}]})
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn status_and_versions_never_change_the_intent(a in 0u32..9, b in 0u32..9) {
+            let object = |n: u32| json!({
+                "kind": "ConfigMap", "data": {"k": "v"},
+                "metadata": {"name": "web", "resourceVersion": n.to_string(), "generation": n,
+                             "managedFields": [{"time": n}]},
+                "status": {"n": n},
+            });
+            let s = source("", "configmaps");
+            let (x, y) = (rendered(&object(a), &s, None), rendered(&object(b), &s, None));
+            prop_assert_eq!(crate::content_hash(&x), crate::content_hash(&y));
+        }
+    }
+}
