@@ -247,10 +247,9 @@ pub fn expected_labels(
     object: &Value,
 ) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::new();
-    if group_name == group::APIS && resource == "apibindings" {
-        if let Some(key) = reflexive_key(object) {
-            labels.insert(key, REFLEXIVE_CLAIM_VALUE.to_owned());
-        }
+    let is_binding = group_name == group::APIS && resource == "apibindings";
+    if let Some(key) = reflexive_key(object).filter(|_| is_binding) {
+        labels.insert(key, REFLEXIVE_CLAIM_VALUE.to_owned());
     }
     if !is_labelled(group_name, resource) {
         return labels;

@@ -124,7 +124,7 @@ pub fn set(object: &mut Value, kind: &str, state: &State, now: &str) -> bool {
         Some(at) => conditions[at] = fields.into(),
         None => conditions.push(fields.into()),
     }
-    conditions.sort_by(|a, b| order(a).cmp(&order(b)));
+    conditions.sort_by_key(order);
     true
 }
 
@@ -194,7 +194,7 @@ pub fn mirror(object: &mut Value, source: &Value, kind: &str) -> bool {
         return false;
     };
     conditions.push(wanted);
-    conditions.sort_by(|a, b| order(a).cmp(&order(b)));
+    conditions.sort_by_key(order);
     true
 }
 

@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn plain_user_is_itself() {
         let alice = UserInfo::new("alice", &["system:authenticated"]);
-        assert_eq!(effective_users(&alice, "c"), [alice.clone()]);
+        assert_eq!(effective_users(&alice, "c"), std::slice::from_ref(&alice));
     }
 
     #[test]
