@@ -1,0 +1,35 @@
+//! The long proofs, one row each. A suite is an ordinary test that takes its seed and its number
+//! of rounds from `HANSE_SEED` and `HANSE_ROUNDS`: `cargo xtask test` runs a small slice of each
+//! with a seed that changes every day, `cargo xtask soak` runs as many as asked.
+//!
+//! To add one: write the test so that it reads the two variables (and prints both on failure),
+//! then add a row here.
+
+/// One long proof.
+pub struct Suite {
+    /// The name that `cargo xtask soak` takes.
+    pub name: &'static str,
+    /// What is proven, in a line.
+    pub about: &'static str,
+    /// The crate that holds the test.
+    pub package: &'static str,
+    /// Cargo's words that select the test target, such as `--test crash`.
+    pub target: &'static [&'static str],
+    /// The filter that selects the test within its target.
+    pub filter: &'static str,
+    /// Rounds of one run of the test; a soak is resumable between two of them.
+    pub chunk: u64,
+}
+
+/// All suites, by name.
+pub const SUITES: &[Suite] = &[];
+
+/// The suite of this name.
+pub fn named(name: &str) -> Option<&'static Suite> {
+    SUITES.iter().find(|suite| suite.name == name)
+}
+
+/// The environment variable with the seed.
+pub const SEED: &str = "HANSE_SEED";
+/// The environment variable with the number of rounds.
+pub const ROUNDS: &str = "HANSE_ROUNDS";
