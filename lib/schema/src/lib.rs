@@ -1,9 +1,30 @@
 //! Structural schemas: compile, prune, default, validate, ratchet; OpenAPI out.
 //!
-//! Also the vocabulary in which every room says what is wrong with an object: start at [`field`],
-//! then [`names`] and [`meta`]. The crate is pure: no I/O, no clock.
+//! Start at [`Schema`]. [`field`], [`names`] and [`meta`] are the vocabulary in which every room
+//! says what is wrong with an object. Inside, [`props`] is a schema as written, [`node`] as
+//! compiled; one file per verb walks the compiled tree: `prune`, `default`, `validate`, `lists`,
+//! `embedded`. The crate is pure: no I/O, no clock. Invariant: on the same input the answers are
+//! those of Kubernetes' apiextensions, which the oracle under `e2e/oracles/schema` checks.
 
+mod default;
+mod embedded;
 pub mod field;
+mod formats;
 pub mod go;
+pub mod limits;
+mod lists;
+mod literal;
 pub mod meta;
 pub mod names;
+pub mod node;
+pub mod object_meta;
+mod pattern;
+pub mod props;
+mod prune;
+mod ratchet;
+mod schema;
+mod structural;
+pub mod uri;
+mod validate;
+
+pub use schema::{Schema, blocking_error};

@@ -1,0 +1,95 @@
+//! Lists of type set and map hold no item twice.
+//!
+//! Start at [`validate`]. The invariant: of each repeated item or key only the second occurrence
+//! is an error, as in Kubernetes.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::field::{BadValue, Error, ErrorList, Path};
+use crate::go;
+use crate::node::{ListType, Node};
+
+/// Every repeated item or key of the lists in an object.
+pub fn validate(node: &Node, value: &Value, path: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    walk(node, value, path, &mut errors);
+    errors
+}
+
+fn walk(node: &Node, value: &Value, path: &Path, errors: &mut ErrorList) {
+    if !node.has_keyed_lists {
+        return;
+    }
+    match value {
+        Value::Object(map) => {
+            if let Some(schema) = node.additional_schema() {
+                map.iter()
+                    .for_each(|(k, v)| walk(schema, v, &path.key(k), errors));
+            }
+            for (key, child) in map {
+                if let Some(schema) = node.property(key) {
+                    walk(schema, child, &path.child(key), errors);
+                }
+            }
+        }
+        Value::Array(items) => {
+            match node.list_type {
+                Some(ListType::Set) => {
+                    for i in repeated(items.iter()) {
+                        errors.push(Error::duplicate(&path.index(i), &items[i]));
+                    }
+                }
+                Some(ListType::Map) => keyed(node, items, path, errors),
+                _ => {}
+            }
+            if let Some(schema) = node.items.as_deref() {
+                let each = items.iter().enumerate();
+                each.for_each(|(i, item)| walk(schema, item, &path.index(i), errors));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Places where a value stands for the second time.
+fn repeated<'v>(values: impl Iterator<Item = &'v Value>) -> Vec<usize> {
+    // An integer and a float are different values here; their JSON may be the same.
+    let key = |value: &Value| match value {
+        Value::Number(n) => format!("{}{}", if n.is_i64() { 'i' } else { 'f' }, n),
+        other => go::json(other),
+    };
+    let mut times: BTreeMap<String, u32> = BTreeMap::new();
+    let mut places = Vec::new();
+    for (i, value) in values.enumerate() {
+        let seen = times.entry(key(value)).or_default();
+        *seen += 1;
+        if *seen == 2 {
+            places.push(i);
+        }
+    }
+    places
+}
+
+fn keyed(node: &Node, items: &[Value], path: &Path, errors: &mut ErrorList) {
+    let is_item = |item: &Value| item.is_null() || item.is_object();
+    if let Some((i, item)) = items.iter().enumerate().find(|(_, item)| !is_item(item)) {
+        let detail = "must be an object for an array of list-type map";
+        return errors.push(Error::invalid(&path.index(i), item, detail));
+    }
+    let keys: Vec<Value> = items
+        .iter()
+        .map(|item| {
+            let present = node.list_map_keys.iter().filter_map(|key| {
+                item.get(key.as_ref())
+                    .map(|v| (key.as_ref().to_owned(), v.clone()))
+            });
+            Value::Object(present.collect::<Map<_, _>>())
+        })
+        .collect();
+    for i in repeated(keys.iter()) {
+        let value = BadValue::Json(go::json(&keys[i]));
+        errors.push(Error::duplicate(&path.index(i), value));
+    }
+}
