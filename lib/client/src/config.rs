@@ -244,9 +244,7 @@ users:
         };
         assert_eq!(error(TEXT, Some("a")), "there is no cluster \"none\"");
         assert_eq!(error(TEXT, Some("z")), "there is no context \"z\"");
-        let exec = TEXT
-            .replace("namespace: n", "namespace: n")
-            .replace("user: u, ", "user: e, ");
+        let exec = TEXT.replace("user: u, ", "user: e, ");
         assert_eq!(
             error(&exec, None),
             "a credential plugin (exec) is not supported"

@@ -27,12 +27,12 @@ fn map(name: &str, value: u64) -> serde_json::Value {
 
 /// Keeps a copy by following, as every consumer does.
 fn tell(copy: &mut BTreeMap<String, String>, seen: &mut Vec<String>, notice: Notice) {
-    let name = |o: &serde_json::Value| o["metadata"]["name"].as_str().unwrap().to_owned();
+    let name = |o: &serde_json::Value| o["metadata"]["name"].to_string();
     match notice {
         Notice::Restart => seen.clear(),
         Notice::Seen(o) => {
             seen.push(name(&o));
-            copy.insert(name(&o), o["data"]["v"].as_str().unwrap().to_owned());
+            copy.insert(name(&o), o["data"]["v"].to_string());
         }
         Notice::Gone(o) => {
             copy.remove(&name(&o));
@@ -69,13 +69,13 @@ fn a_copy_converges_over_cuts_and_forgotten_logs() {
                     2 => fake.forget(),
                     3 => {
                         if api.delete(&maps(), "n", &name, None).await.is_ok() {
-                            truth.remove(&name);
+                            truth.remove(&format!("{name:?}"));
                         }
                     }
                     _ => {
                         let object = map(&name, round);
                         if api.apply(&maps(), &object, "t", true).await.is_ok() {
-                            truth.insert(name, round.to_string());
+                            truth.insert(format!("{name:?}"), format!("\"{round}\""));
                         }
                     }
                 }
