@@ -1,0 +1,765 @@
+//! The hub: the handle through which every server room reads and writes.
+//!
+//! Start at [`Hub::commit`] for the way of a write and at [`Hub::list`] for the way of a read. A
+//! write goes: documents and index entries are put together on the caller's task; the store's
+//! commit loop checks preconditions and makes a group durable; the store tells this hub, which
+//! applies the whole commit under its lock; then the caller is answered. So whoever was answered
+//! reads its own write, and a commit becomes visible at once. The lock is held for memory only.
+
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use hanse_store::{
+    Batch, Change, Check, Commit, Limits, Observer, Op, Place, Range, Revision, Store,
+};
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use crate::Filter;
+use crate::cursor::Cursor;
+use crate::document::DocumentError;
+use crate::event::Event;
+use crate::history::{self, History, LogEvents};
+use crate::limits::{
+    CURSOR_NAME_BYTES, LIST_CHUNK, LOG_PAGE, OPEN_COMMITS, OPEN_PAGE, RECENT_BYTES, RECENT_EVENTS,
+};
+use crate::names::{ClusterName, Names, ObjectKey, ResourceId, Scope, hash_parts};
+use crate::object::{Body, Object};
+use crate::order::Stretch;
+use crate::state::{After, Applied, State};
+use crate::table::{ListPage, ListQuery, ReadError};
+use crate::txn::{CommitError, Committed, Expect, Txn};
+use crate::watch::{From, Mailbox, Watcher};
+
+/// Under this prefix the store holds the positions of cursors. No API group begins like it.
+const POSITIONS: &str = "!cursor/";
+
+/// How much of the past the hub keeps in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Recent events of all resources together.
+    pub recent_events: usize,
+    /// Bytes that they may hold beyond what is alive anyway.
+    pub recent_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            recent_events: RECENT_EVENTS,
+            recent_bytes: RECENT_BYTES,
+        }
+    }
+}
+
+/// Why the hub could not open.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The store cannot be read.
+    #[error("reading the store: {0}")]
+    Store(#[from] hanse_store::ReadError),
+    /// The store holds a value that this version cannot read.
+    #[error("the value of {key} in the store: {source}")]
+    Value {
+        /// Its key in the store.
+        key: String,
+        /// What is wrong with it.
+        source: DocumentError,
+    },
+}
+
+/// See the module's own words. Cheap to clone; all clones are the same hub.
+#[derive(Clone)]
+pub struct Hub {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Arc<dyn Store>,
+    names: Names,
+    state: RwLock<State>,
+    history: History,
+    version: watch::Sender<u64>,
+}
+
+/// What a write carries through the store, so that nothing is decoded twice.
+enum Carried {
+    Put(Arc<Body>),
+    Delete(ObjectKey),
+}
+
+// === opening ===
+
+impl Hub {
+    /// Loads everything that the store holds, fills the rings from the tail of its log, and
+    /// follows it from there on.
+    pub async fn open(store: Arc<dyn Store>, config: Config) -> Result<Self, OpenError> {
+        let shared = Arc::new(Shared {
+            store: store.clone(),
+            names: Names::default(),
+            state: RwLock::new(State::new(config)),
+            history: History::default(),
+            version: watch::Sender::new(0),
+        });
+        let hub = Self {
+            shared: shared.clone(),
+        };
+        let revision = store.attach(Arc::new(Follower(Arc::downgrade(&shared))));
+        hub.load_objects(revision).await?;
+        hub.load_events(revision).await?;
+        let waiting = {
+            let mut state = shared.state.write();
+            state.revision = revision;
+            // Commits keep coming while these are applied; the lock keeps their order.
+            let waiting = state.waiting.take().unwrap_or_default();
+            shared.publish(&mut state, &waiting)
+        };
+        shared.announce(waiting);
+        Ok(hub)
+    }
+
+    async fn load_objects(&self, revision: Revision) -> Result<(), OpenError> {
+        let mut start = Bytes::new();
+        loop {
+            let range = Range {
+                start,
+                end: None,
+                at: Some(revision),
+                limit: OPEN_PAGE,
+            };
+            let page = self.shared.store.range(range).await?;
+            let Some(last) = page.entries.last() else {
+                return Ok(());
+            };
+            // The place right behind the last key.
+            start = [&last.key[..], b"\0"].concat().into();
+            let mut state = self.shared.state.write();
+            for entry in page.entries {
+                match self
+                    .shared
+                    .decode(&entry.key, &entry.value, entry.version.0)?
+                {
+                    Some(Applied::Put(object)) => state.load(object),
+                    Some(Applied::Position(name, version)) => {
+                        state.positions.insert(name, version);
+                    }
+                    Some(Applied::Delete(..)) | None => {}
+                }
+            }
+            if !page.more {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn load_events(&self, revision: Revision) -> Result<(), OpenError> {
+        let store = &self.shared.store;
+        let mut from = store
+            .floor()
+            .max(Revision(revision.0.saturating_sub(OPEN_COMMITS)));
+        if from > Revision(0) {
+            self.shared.state.write().begin_at(from.end().0);
+        }
+        while from < revision {
+            let page = match store.log(from, LOG_PAGE).await {
+                Ok(page) => page,
+                Err(hanse_store::ReadError::Compacted { floor }) => {
+                    // Retention went on while this was reading; what is gone is simply unknown.
+                    from = floor;
+                    self.shared.state.write().begin_at(from.end().0);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let Some(last) = page.commits.last() else {
+                return Ok(());
+            };
+            from = last.revision;
+            let mut after = After::default();
+            let mut state = self.shared.state.write();
+            let commits = page
+                .commits
+                .into_iter()
+                .filter(|commit| commit.revision <= revision);
+            for change in commits.flat_map(|commit| commit.changes) {
+                let key = change.key.clone();
+                let event = history::decode(change, &self.shared.names)
+                    .map_err(|source| value_error(&key, source))?;
+                if let Some(event) = event {
+                    state.load_event(event, &mut after);
+                }
+            }
+            drop(state);
+            after.run();
+        }
+        Ok(())
+    }
+}
+
+fn value_error(key: &[u8], source: DocumentError) -> OpenError {
+    OpenError::Value {
+        key: String::from_utf8_lossy(key).into_owned(),
+        source,
+    }
+}
+
+// === following the store ===
+
+/// How the store reaches the hub without keeping it alive.
+struct Follower(Weak<Shared>);
+
+impl Observer for Follower {
+    fn committed(&self, commits: &[Commit]) {
+        let Some(shared) = self.0.upgrade() else {
+            return;
+        };
+        let after = {
+            let mut state = shared.state.write();
+            match &mut state.waiting {
+                Some(waiting) => {
+                    waiting.extend_from_slice(commits);
+                    return;
+                }
+                None => shared.publish(&mut state, commits),
+            }
+        };
+        shared.announce(after);
+    }
+}
+
+impl Shared {
+    /// Applies commits under the lock: the whole group becomes visible when it is released.
+    fn publish(&self, state: &mut State, commits: &[Commit]) -> After {
+        let mut after = After::default();
+        for commit in commits {
+            for change in &commit.changes {
+                match self.applied(change) {
+                    Ok(Some(applied)) => state.apply(applied, &mut after),
+                    Ok(None) => {}
+                    Err(error) => {
+                        tracing::error!(%error, "a committed value cannot be read; it is not shown");
+                    }
+                }
+            }
+            state.revision = commit.revision;
+        }
+        after
+    }
+
+    /// Wakes whoever waits, after the lock is free.
+    fn announce(&self, after: After) {
+        let version = self.state.read().version();
+        self.version.send_if_modified(|known| {
+            let newer = version > *known;
+            *known = version.max(*known);
+            newer
+        });
+        after.run();
+    }
+
+    fn applied(&self, change: &Change) -> Result<Option<Applied>, OpenError> {
+        let carried = change
+            .attachment
+            .as_ref()
+            .and_then(|any| any.downcast_ref::<Carried>());
+        let version = change.version.0;
+        match (carried, &change.value) {
+            (Some(Carried::Put(body)), _) => {
+                Ok(Some(Applied::Put(Object::new(body.clone(), version))))
+            }
+            (Some(Carried::Delete(key)), _) => Ok(Some(Applied::Delete(key.clone(), version))),
+            (None, Some(value)) => self.decode(&change.key, value, version),
+            (None, None) => {
+                let key = ObjectKey::from_store(&change.key, &self.names);
+                Ok(key.map(|key| Applied::Delete(key, version)))
+            }
+        }
+    }
+
+    fn decode(&self, key: &[u8], value: &[u8], version: u64) -> Result<Option<Applied>, OpenError> {
+        if let Some(name) = key.strip_prefix(POSITIONS.as_bytes()) {
+            let position = value.try_into().map(u64::from_be_bytes);
+            let position = position.map_err(|_| value_error(key, DocumentError::Damaged))?;
+            let name = String::from_utf8_lossy(name).into_owned();
+            return Ok(Some(Applied::Position(name, position)));
+        }
+        let Some(object_key) = ObjectKey::from_store(key, &self.names) else {
+            return Ok(None);
+        };
+        let body = Body::new(object_key, value).map_err(|source| value_error(key, source))?;
+        Ok(Some(Applied::Put(Object::new(Arc::new(body), version))))
+    }
+}
+
+// === reading ===
+
+impl Hub {
+    /// The version that stands after everything committed so far (c * 256 + 255).
+    pub fn version(&self) -> u64 {
+        self.shared.state.read().version()
+    }
+
+    /// Resolves once [`Hub::version`] is at least this. The caller bounds the wait.
+    pub async fn wait_for(&self, version: u64) {
+        let mut current = self.shared.version.subscribe();
+        // The sender lives as long as `self`, so this cannot fail before the version is there.
+        let _ = current.wait_for(|current| *current >= version).await;
+    }
+
+    /// An object as it is now.
+    pub fn get(&self, key: &ObjectKey) -> Option<Object> {
+        self.shared.state.read().get(key).cloned()
+    }
+
+    /// Several objects as they are at one moment.
+    pub fn get_all<'k>(
+        &self,
+        keys: impl IntoIterator<Item = &'k ObjectKey>,
+    ) -> Vec<Option<Object>> {
+        let state = self.shared.state.read();
+        keys.into_iter()
+            .map(|key| state.get(key).cloned())
+            .collect()
+    }
+
+    /// The objects of a scope as of one version, from memory. A past beyond memory is
+    /// [`ReadError::TooOld`]; [`Hub::list_past`] asks the store then.
+    pub fn list(
+        &self,
+        resource: &ResourceId,
+        scope: &Scope,
+        query: &ListQuery,
+    ) -> Result<ListPage, ReadError> {
+        match self.list_in_turns(resource, scope, query, LIST_CHUNK) {
+            // The ring moved on between two turns of a list of the present: take one long turn.
+            Err(ReadError::TooOld { .. }) if query.at.is_none() => {
+                self.list_in_turns(resource, scope, query, usize::MAX)
+            }
+            result => result,
+        }
+    }
+
+    /// Reads a scope in turns of the lock, so that a long list holds up no write.
+    fn list_in_turns(
+        &self,
+        resource: &ResourceId,
+        scope: &Scope,
+        query: &ListQuery,
+        chunk: usize,
+    ) -> Result<ListPage, ReadError> {
+        let mut page = Collector::new(query);
+        let (mut after, mut at) = (query.after.clone(), query.at);
+        loop {
+            let state = self.shared.state.read();
+            let current = state.version();
+            let version = *at.get_or_insert(current);
+            if version > current {
+                return Err(ReadError::TooNew {
+                    requested: version,
+                    current,
+                });
+            }
+            let Some(table) = state.table(resource) else {
+                return match state.new_floor() {
+                    oldest if version < oldest => Err(ReadError::TooOld {
+                        requested: version,
+                        oldest,
+                    }),
+                    _ => Ok(page.finish(version)),
+                };
+            };
+            let stretch = Stretch::new(scope, after.as_deref());
+            let mut left = chunk;
+            let scanned = table.scan(scope, &stretch, version, |object| {
+                left -= 1;
+                let wanted = page.take(object);
+                if wanted && left == 0 {
+                    after = Some(object.key().path());
+                }
+                wanted && left > 0
+            });
+            let oldest = table.floor();
+            drop(state);
+            scanned.ok_or(ReadError::TooOld {
+                requested: version,
+                oldest,
+            })?;
+            if left > 0 || page.is_full() {
+                return Ok(page.finish(version));
+            }
+        }
+    }
+
+    /// As [`Hub::list`], but asks the store's past where memory does not reach back so far. Only
+    /// for versions that lists answered (c * 256 + 255); others have to be in memory.
+    pub async fn list_past(
+        &self,
+        resource: &ResourceId,
+        scope: &Scope,
+        query: &ListQuery,
+    ) -> Result<ListPage, ReadError> {
+        let at = match (self.list(resource, scope, query), query.at) {
+            (Err(ReadError::TooOld { requested, oldest }), Some(at)) => {
+                match hanse_store::Version(at) {
+                    at if at == at.revision().end() => at.revision(),
+                    _ => return Err(ReadError::TooOld { requested, oldest }),
+                }
+            }
+            (result, _) => return result,
+        };
+        let (mut start, end) = store_range(resource, scope, query.after.as_deref());
+        let mut page = Collector::new(query);
+        loop {
+            let range = Range {
+                start,
+                end: Some(end.clone()),
+                at: Some(at),
+                limit: LIST_CHUNK,
+            };
+            let read = self.shared.store.range(range).await;
+            let read = read.map_err(|error| history::read_error(error, at.end().0))?;
+            for entry in &read.entries {
+                let decoded = self
+                    .shared
+                    .decode(&entry.key, &entry.value, entry.version.0);
+                let decoded =
+                    decoded.map_err(|error| ReadError::Unavailable(error.to_string().into()))?;
+                if let Some(Applied::Put(object)) = decoded
+                    && !page.take(&object)
+                {
+                    return Ok(page.finish(at.end().0));
+                }
+            }
+            match read.entries.last() {
+                Some(last) if read.more => start = [&last.key[..], b"\0"].concat().into(),
+                _ => return Ok(page.finish(at.end().0)),
+            }
+        }
+    }
+
+    /// How many objects a scope has now.
+    pub fn count(&self, resource: &ResourceId, scope: &Scope) -> usize {
+        let state = self.shared.state.read();
+        let stretch = Stretch::new(scope, None);
+        state.table(resource).map_or(0, |table| match scope {
+            Scope::Wildcard => table.len(),
+            _ => table.range(&stretch).count(),
+        })
+    }
+
+    /// All resources of which the shard has objects, in order.
+    pub fn resources(&self) -> Vec<ResourceId> {
+        self.shared.state.read().resources()
+    }
+
+    /// The resources of which a scope has objects, in order, with their counts.
+    pub fn contents(&self, scope: &Scope) -> Vec<(ResourceId, usize)> {
+        self.shared.state.read().contents(scope)
+    }
+
+    /// The objects of a logical cluster that name this uid among their owners.
+    pub fn by_owner(&self, cluster: &ClusterName, uid: &str) -> Vec<ObjectKey> {
+        self.shared.state.read().by_owner(cluster, uid)
+    }
+
+    /// The events of a scope from a version on. A version below what the log holds is told by
+    /// the first [`Watcher::next`].
+    pub fn watch(
+        &self,
+        resource: &ResourceId,
+        scope: &Scope,
+        from: From,
+        filter: Option<Filter>,
+    ) -> Watcher {
+        let mut state = self.shared.state.write();
+        let after = match from {
+            From::Version(version) => version,
+            From::Now => state.version(),
+        };
+        let watcher = Watcher::new(self.clone(), resource.clone(), scope.clone(), after, filter);
+        state.join(resource, watcher.mailbox().clone());
+        watcher
+    }
+
+    /// Ends all watches that `matches`, with [`ReadError::Cut`].
+    pub fn cut(&self, matches: impl Fn(&ResourceId, &Scope) -> bool) {
+        self.shared.state.read().cut(&matches);
+    }
+
+    /// Every event of every resource after a version, in order.
+    pub fn subscribe_all(&self, after: u64) -> Cursor {
+        Cursor::new(self.clone(), after)
+    }
+
+    /// Where a cursor was when [`Cursor::save`] was called last under this name.
+    pub fn saved_position(&self, name: &str) -> Option<u64> {
+        self.shared.state.read().positions.get(name).copied()
+    }
+
+    pub(crate) fn recent_after(&self, version: u64, max: usize) -> Option<(Vec<Event>, u64)> {
+        self.shared.state.read().recent_after(version, max)
+    }
+
+    pub(crate) async fn log_after(&self, version: u64) -> Result<Arc<LogEvents>, ReadError> {
+        self.shared
+            .history
+            .after(&self.shared.store, &self.shared.names, version)
+            .await
+    }
+
+    /// Events of a scope after a version out of the resource's ring, and the version up to which
+    /// they are complete. At the end of the ring, and while nothing can be published, calls
+    /// `live`. `None` when the ring does not reach back so far.
+    pub(crate) fn ring_after(
+        &self,
+        resource: &ResourceId,
+        scope: &Scope,
+        version: u64,
+        live: impl FnOnce(),
+    ) -> Option<(Vec<Event>, u64)> {
+        let state = self.shared.state.read();
+        let mut events = Vec::new();
+        if let Some(table) = state.table(resource) {
+            for event in table.after(version)? {
+                if scope.contains(event.object().key()) {
+                    events.push(event.clone());
+                    if events.len() >= crate::limits::WATCHER_QUEUE {
+                        return Some((events, event.version()));
+                    }
+                }
+            }
+        } else if version < state.new_floor() {
+            return None;
+        }
+        live();
+        Some((events, state.version()))
+    }
+
+    /// The present version if `idle` holds, with nothing published in between.
+    pub(crate) fn version_if(&self, idle: impl FnOnce() -> bool) -> Option<u64> {
+        let state = self.shared.state.read();
+        idle().then(|| state.version())
+    }
+
+    pub(crate) fn leave(&self, resource: &ResourceId, mailbox: &Arc<Mailbox>) {
+        self.shared.state.write().leave(resource, mailbox);
+    }
+}
+
+/// The store's keys of a scope after a place.
+fn store_range(resource: &ResourceId, scope: &Scope, after: Option<&str>) -> (Bytes, Bytes) {
+    let (group, name, identity) = (resource.group(), resource.resource(), resource.identity());
+    let resource = format!("{group}/{name}/{identity}/");
+    let scope = match scope {
+        Scope::Wildcard => String::new(),
+        Scope::Cluster(cluster) => format!("{cluster}/"),
+        Scope::Namespace(cluster, namespace) => format!("{cluster}/{namespace}/"),
+        Scope::Object(cluster, namespace, name) => format!("{cluster}/{namespace}/{name}"),
+    };
+    let start = format!("{resource}{scope}");
+    // Behind all keys with the prefix; an object's own key is the only one that is no prefix.
+    let end = match start.strip_suffix('/') {
+        Some(prefix) => format!("{prefix}0"),
+        None => format!("{start}\0"),
+    };
+    let behind = after.map(|after| format!("{resource}{after}\0"));
+    let start = behind.filter(|behind| *behind > start).unwrap_or(start);
+    (start.into(), end.into())
+}
+
+/// Gathers a page.
+struct Collector<'q> {
+    query: &'q ListQuery,
+    objects: Vec<Object>,
+    more: bool,
+    remaining: u64,
+}
+
+impl<'q> Collector<'q> {
+    fn new(query: &'q ListQuery) -> Self {
+        Self {
+            query,
+            objects: Vec::new(),
+            more: false,
+            remaining: 0,
+        }
+    }
+
+    /// Takes the next object in order; false when nothing more is wanted.
+    fn take(&mut self, object: &Object) -> bool {
+        if self
+            .query
+            .filter
+            .as_ref()
+            .is_some_and(|filter| !filter(object))
+        {
+            return true;
+        }
+        if self
+            .query
+            .limit
+            .is_some_and(|limit| self.objects.len() >= limit)
+        {
+            self.more = true;
+            self.remaining += 1;
+            return !self.is_full();
+        }
+        self.objects.push(object.clone());
+        true
+    }
+
+    fn counts(&self) -> bool {
+        self.query.count_rest && self.query.filter.is_none()
+    }
+
+    fn is_full(&self) -> bool {
+        self.more && !self.counts()
+    }
+
+    fn finish(self, version: u64) -> ListPage {
+        let remaining = self.counts().then_some(self.remaining);
+        ListPage {
+            objects: self.objects,
+            version,
+            more: self.more,
+            remaining,
+        }
+    }
+}
+
+// === writing ===
+
+impl Hub {
+    /// What a transaction may hold.
+    pub fn limits(&self) -> Limits {
+        self.shared.store.limits()
+    }
+
+    /// Makes all writes durable and visible at once, or none. When this answers, every reader of
+    /// this hub sees them. Dropping the future does not take the transaction back.
+    pub async fn commit(&self, txn: Txn) -> Result<Committed, CommitError> {
+        let mut keys = Vec::with_capacity(txn.checks.len() + txn.writes.len());
+        let mut batch = Batch::default();
+        for (key, expect) in txn.checks {
+            batch.checks.push(Check {
+                key: self.store_key(&key)?,
+                expect: expectation(expect),
+            });
+            keys.push(key);
+        }
+        let mut bodies = Vec::with_capacity(txn.writes.len());
+        for write in txn.writes {
+            let key = self.store_key(&write.key)?;
+            let named = self.shared.names.key(&write.key);
+            let body = match &write.put {
+                Some(document) => {
+                    let body = Body::new(named.clone(), document.value());
+                    Some(Arc::new(
+                        body.map_err(|_| CommitError::Invalid("damaged document"))?,
+                    ))
+                }
+                None => None,
+            };
+            let carried = match &body {
+                Some(body) => Carried::Put(body.clone()),
+                None => Carried::Delete(named),
+            };
+            batch.ops.push(Op {
+                key,
+                expect: expectation(write.expect),
+                put: write.put.map(|document| document.value().clone()),
+                attachment: Some(Arc::new(carried)),
+            });
+            bodies.push(body);
+            keys.push(write.key);
+        }
+        let first = keys
+            .get(batch.checks.len())
+            .ok_or(CommitError::Invalid("no writes"))?;
+        batch.lane = hash_parts(&[&first.cluster]);
+        let checks = batch.checks.len();
+        let committed = self.shared.store.commit(batch).await;
+        let committed = committed.map_err(|error| commit_error(error, keys, checks))?;
+        let versions: Vec<Option<u64>> = committed
+            .versions
+            .iter()
+            .map(|version| version.map(|version| version.0))
+            .collect();
+        let objects = bodies.into_iter().zip(&versions);
+        let objects = objects.map(|(body, version)| Some(Object::new(body?, (*version)?)));
+        let objects = objects.collect();
+        Ok(Committed {
+            version: committed.revision.end().0,
+            versions,
+            objects,
+        })
+    }
+
+    fn store_key(&self, key: &ObjectKey) -> Result<Bytes, CommitError> {
+        key.check()
+            .map_err(|_| CommitError::Invalid("a key has an empty part or a slash"))?;
+        Ok(key.to_store())
+    }
+
+    pub(crate) async fn save_position(&self, name: &str, version: u64) -> Result<(), CommitError> {
+        if name.is_empty() || name.len() > CURSOR_NAME_BYTES {
+            return Err(CommitError::Invalid("a cursor's name is empty or too long"));
+        }
+        let key = Bytes::from(format!("{POSITIONS}{name}"));
+        let put = Some(Bytes::copy_from_slice(&version.to_be_bytes()));
+        let op = Op {
+            key,
+            expect: hanse_store::Expect::Any,
+            put,
+            attachment: None,
+        };
+        let batch = Batch {
+            ops: vec![op],
+            ..Batch::default()
+        };
+        let committed = self.shared.store.commit(batch).await;
+        committed
+            .map(|_| ())
+            .map_err(|error| commit_error(error, Vec::new(), 0))
+    }
+}
+
+fn expectation(expect: Expect) -> hanse_store::Expect {
+    match expect {
+        Expect::Any => hanse_store::Expect::Any,
+        Expect::Absent => hanse_store::Expect::Absent,
+        Expect::Present => hanse_store::Expect::Present,
+        Expect::Version(version) => hanse_store::Expect::Version(hanse_store::Version(version)),
+    }
+}
+
+/// The store's error in terms of objects: `keys` are those of the checks, then of the writes.
+fn commit_error(
+    error: hanse_store::CommitError,
+    keys: Vec<ObjectKey>,
+    checks: usize,
+) -> CommitError {
+    match error {
+        hanse_store::CommitError::Conflict { place, current, .. } => {
+            let index = match place {
+                Place::Check(index) => index,
+                Place::Op(index) => checks + index,
+            };
+            let current = current.map(|version| version.0);
+            match keys.into_iter().nth(index) {
+                Some(key) => CommitError::Conflict { key, current },
+                None => CommitError::Invalid("a conflict on a key that is no object's"),
+            }
+        }
+        hanse_store::CommitError::TooManyKeys { .. }
+        | hanse_store::CommitError::TooLarge { .. } => CommitError::TooLarge,
+        hanse_store::CommitError::Invalid(why) => CommitError::Invalid(why),
+        hanse_store::CommitError::Unavailable(why) => CommitError::Unavailable(why),
+    }
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Hub(@{})", self.version())
+    }
+}

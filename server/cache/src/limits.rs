@@ -1,0 +1,39 @@
+//! How much of the past stays in memory, and how far a reader may fall behind.
+//!
+//! The past that is not here is read from the store's log; nothing is lost by a small number.
+
+/// Recent events that stay in memory, of all resources together.
+pub const RECENT_EVENTS: usize = 65_536;
+
+/// Bytes that recent events may hold beyond what is alive anyway: the states before them.
+pub const RECENT_BYTES: usize = 16 << 20;
+
+/// Recent events of one resource that stay in memory.
+pub const RING_EVENTS: usize = 8_192;
+
+/// How many commits of the log's tail fill the rings when the hub opens.
+pub const OPEN_COMMITS: u64 = 8_192;
+
+/// Events that may wait for one watcher; a slower one reads on from the ring.
+pub const WATCHER_QUEUE: usize = 256;
+
+/// Objects looked at under one turn of the lock by a list.
+pub const LIST_CHUNK: usize = 2_048;
+
+/// Events that keep their encoded form for watchers that have not sent it yet, ...
+pub const HOT_EVENTS: usize = 1_024;
+
+/// ... and the bytes of their objects.
+pub const HOT_BYTES: usize = 4 << 20;
+
+/// Entries read from the store at once while the hub opens.
+pub const OPEN_PAGE: usize = 2_048;
+
+/// Changes read at once from the store's log.
+pub const LOG_PAGE: usize = 1_024;
+
+/// Pages of the store's log kept decoded for watchers that read the same stretch.
+pub const LOG_PAGES: usize = 4;
+
+/// The longest name of a saved cursor.
+pub const CURSOR_NAME_BYTES: usize = 128;

@@ -1,0 +1,272 @@
+//! One version of one object as it rests in memory: bytes, and a small index entry beside them.
+//!
+//! [`Object`] is a pointer and a version. Behind the pointer stand the key and one allocation with
+//! the index entry and the JSON, whole but for `metadata.resourceVersion`, which belongs at
+//! `split`. That is why a deletion, which gives the last state a new version, copies nothing. The
+//! invariant: the bytes without the version are valid, canonical JSON of their own.
+
+use std::fmt;
+use std::sync::Arc;
+
+use hanse_json::{Value, scan};
+
+use crate::document::{self, DocumentError, Entry, Join, Pairs, SchemaHash, Texts};
+use crate::names::{ObjectKey, hash_parts};
+
+/// The annotation that names the logical cluster of an object in every answer.
+pub const CLUSTER_ANNOTATION: &str = "kcp.io/cluster";
+
+/// An object at one version. Cheap to clone; never changes.
+#[derive(Clone)]
+pub struct Object {
+    body: Arc<Body>,
+    version: u64,
+}
+
+/// What does not depend on the version.
+pub(crate) struct Body {
+    key: ObjectKey,
+    /// The index entry, then the JSON.
+    bytes: Box<[u8]>,
+    json: u32,
+    split: u32,
+}
+
+/// An object's JSON in the pieces in which it rests; one after the other they are the document.
+#[derive(Clone, Copy, Debug)]
+pub struct Slices<'a> {
+    /// Everything before the version.
+    pub head: &'a [u8],
+    /// The version, which belongs between as `,"resourceVersion":"..."`.
+    pub version: u64,
+    /// Everything after the version.
+    pub tail: &'a [u8],
+}
+
+const VERSION_OPEN: &[u8] = b",\"resourceVersion\":\"";
+
+impl Slices<'_> {
+    /// Appends the document.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.reserve(self.head.len() + self.tail.len() + 48);
+        out.extend_from_slice(self.head);
+        out.extend_from_slice(VERSION_OPEN);
+        write_number(self.version, out);
+        out.push(b'"');
+        out.extend_from_slice(self.tail);
+    }
+}
+
+/// Appends a number in decimal.
+fn write_number(mut number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+impl Body {
+    /// Puts a stored value together with what its key says.
+    pub(crate) fn new(key: ObjectKey, value: &[u8]) -> Result<Self, DocumentError> {
+        let parts = document::decode(value)?;
+        let (open, close): (&[u8], &[u8]) = match parts.join {
+            Join::Wrap => (b"\"annotations\":{\"kcp.io/cluster\":", b"},"),
+            Join::Before => (b"\"kcp.io/cluster\":", b","),
+            Join::After => (b",\"kcp.io/cluster\":", b""),
+        };
+        let mut cluster = Vec::with_capacity(key.cluster.len() + 2);
+        hanse_json::write_str(&key.cluster, &mut cluster);
+        let grown = open.len() + cluster.len() + close.len();
+        let length = parts.entry.len() + parts.json.len() + grown;
+        let damaged = |_| DocumentError::Damaged;
+        let json = u32::try_from(parts.entry.len()).map_err(damaged)?;
+        let split = u32::try_from(parts.version + grown).map_err(damaged)?;
+        u32::try_from(length).map_err(damaged)?;
+        let (before, after) = parts.json.split_at(parts.cluster);
+        let mut bytes = Vec::with_capacity(length);
+        for piece in [parts.entry, before, open, &cluster, close, after] {
+            bytes.extend_from_slice(piece);
+        }
+        Ok(Self {
+            key,
+            bytes: bytes.into_boxed_slice(),
+            json,
+            split,
+        })
+    }
+
+    fn entry(&self) -> Entry<'_> {
+        Entry(&self.bytes[..self.json as usize])
+    }
+
+    fn json(&self) -> &[u8] {
+        &self.bytes[self.json as usize..]
+    }
+}
+
+impl Object {
+    pub(crate) fn new(body: Arc<Body>, version: u64) -> Self {
+        Self { body, version }
+    }
+
+    /// The same state under another version: what a deletion leaves in its event.
+    pub(crate) fn with_version(&self, version: u64) -> Self {
+        Self {
+            body: self.body.clone(),
+            version,
+        }
+    }
+
+    /// Its name.
+    pub fn key(&self) -> &ObjectKey {
+        &self.body.key
+    }
+
+    /// `metadata.resourceVersion` as a number.
+    pub fn resource_version(&self) -> u64 {
+        self.version
+    }
+
+    /// `metadata.uid`.
+    pub fn uid(&self) -> &str {
+        self.body.entry().uid()
+    }
+
+    /// The schema under which the bytes are normalised.
+    pub fn schema(&self) -> SchemaHash {
+        self.body.entry().schema()
+    }
+
+    /// `metadata.labels`, in the order of their names.
+    pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
+        let pairs: Pairs<'_> = self.body.entry().labels();
+        pairs
+    }
+
+    /// One of `metadata.labels`.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.labels()
+            .find_map(|(key, value)| (key == name).then_some(value))
+    }
+
+    /// The uids of `metadata.ownerReferences`, in their order.
+    pub fn owners(&self) -> impl Iterator<Item = &str> + Clone {
+        let texts: Texts<'_> = self.body.entry().owners();
+        texts
+    }
+
+    /// Whether `metadata.deletionTimestamp` is set.
+    pub fn is_deleting(&self) -> bool {
+        self.body.entry().is_deleting()
+    }
+
+    /// A selectable field: `metadata.name`, `metadata.namespace`, and those that its document was
+    /// made with. `None` for fields that are not selectable.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        match name {
+            "metadata.name" => Some(&self.body.key.name),
+            "metadata.namespace" => Some(&self.body.key.namespace),
+            _ => self
+                .fields()
+                .find_map(|(key, value)| (key == name).then_some(value)),
+        }
+    }
+
+    /// The selectable fields that its document was made with.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
+        let pairs: Pairs<'_> = self.body.entry().fields();
+        pairs
+    }
+
+    /// The raw bytes of the JSON value at a path, without parsing the rest. The path
+    /// `metadata.resourceVersion` is not among them: ask [`Object::resource_version`].
+    pub fn raw(&self, path: &[&str]) -> Option<&[u8]> {
+        scan::find(self.body.json(), path)
+    }
+
+    /// The string at a path, without parsing the rest.
+    pub fn text(&self, path: &[&str]) -> Option<std::borrow::Cow<'_, str>> {
+        scan::find_str(self.body.json(), path)
+    }
+
+    /// One of `metadata.annotations`.
+    pub fn annotation(&self, name: &str) -> Option<std::borrow::Cow<'_, str>> {
+        self.text(&["metadata", "annotations", name])
+    }
+
+    /// The JSON in the pieces in which it rests.
+    pub fn slices(&self) -> Slices<'_> {
+        let (head, tail) = self.body.json().split_at(self.body.split as usize);
+        Slices {
+            head,
+            version: self.version,
+            tail,
+        }
+    }
+
+    /// Appends the JSON document.
+    pub fn json_into(&self, out: &mut Vec<u8>) {
+        self.slices().write(out);
+    }
+
+    /// The JSON document.
+    pub fn json(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.json_into(&mut out);
+        out
+    }
+
+    /// Bytes of the JSON document, without its version.
+    pub fn json_len(&self) -> usize {
+        self.body.json().len()
+    }
+
+    /// Bytes that this state takes in memory, its key's shared parts aside.
+    pub fn memory(&self) -> usize {
+        self.body.bytes.len() + size_of::<Body>() + 16
+    }
+
+    /// The document as a tree, for a write or a computation that ends with the request.
+    pub fn value(&self) -> Value {
+        // The bytes were written by `Document`; a tree of nothing is what is left when memory
+        // itself is broken.
+        serde_json::from_slice(&self.json()).unwrap_or(Value::Null)
+    }
+
+    /// Whether two handles are the same state, whatever their versions.
+    pub fn same_state(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.body, &other.body)
+    }
+
+    pub(crate) fn owner_hashes(&self) -> impl Iterator<Item = u64> {
+        self.owners()
+            .map(|uid| owner_hash(&self.body.key.cluster, uid))
+    }
+}
+
+/// Where the dependents of an owner stand in the index.
+pub(crate) fn owner_hash(cluster: &str, uid: &str) -> u64 {
+    hash_parts(&[cluster, uid])
+}
+
+impl PartialEq for Object {
+    /// Versions are unique in a shard, so the key and the version say it all.
+    fn eq(&self, other: &Self) -> bool {
+        self.version == other.version && self.body.key == other.body.key
+    }
+}
+
+impl Eq for Object {}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Object({} @{})", self.body.key, self.version)
+    }
+}

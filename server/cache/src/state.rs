@@ -1,0 +1,293 @@
+//! What the hub remembers, all of it under one lock that is never held over I/O.
+//!
+//! Start at [`State::apply`]: one write becomes one event in its resource's table and ring, in the
+//! memory of all recent events, in the index of owners and with the watchers concerned. The
+//! invariant: every event of any resource after `recent_floor` is in `recent`, in order, and
+//! nothing in memory is newer than `revision` says once the lock is free.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hanse_store::{Commit, Revision};
+use hashbrown::HashMap;
+
+use crate::event::Event;
+use crate::hub::Config;
+use crate::limits::{HOT_BYTES, HOT_EVENTS};
+use crate::names::{ObjectKey, ResourceId, Scope};
+use crate::object::{Object, owner_hash};
+use crate::order::Stretch;
+use crate::table::Table;
+use crate::watch::Mailbox;
+
+/// One write of a commit, decoded.
+pub(crate) enum Applied {
+    Put(Object),
+    Delete(ObjectKey, u64),
+    /// A saved cursor: remembered, and no event.
+    Position(String, u64),
+}
+
+/// What is done after the lock is free: waking, and dropping what memory no longer needs.
+#[derive(Default)]
+pub(crate) struct After {
+    pub(crate) woken: Vec<Arc<Mailbox>>,
+    dropped: Vec<Event>,
+    cooled: Vec<Event>,
+}
+
+impl After {
+    pub(crate) fn run(self) {
+        self.woken.iter().for_each(|mailbox| mailbox.wake());
+        self.cooled.iter().for_each(Event::cool);
+        drop(self.dropped);
+    }
+}
+
+/// See the module's own words.
+pub(crate) struct State {
+    config: Config,
+    pub(crate) revision: Revision,
+    tables: HashMap<ResourceId, Table, FixedState>,
+    /// The floor of a table that does not exist yet.
+    new_floor: u64,
+    /// Dependents by the hash of (cluster, owner's uid) and their own version, which is unique.
+    owners: BTreeMap<(u64, u64), Object>,
+    recent: VecDeque<Event>,
+    recent_floor: u64,
+    recent_bytes: usize,
+    hot: VecDeque<Event>,
+    hot_bytes: usize,
+    pub(crate) positions: BTreeMap<String, u64>,
+    /// Commits that came while the hub was loading; `None` once it is open.
+    pub(crate) waiting: Option<Vec<Commit>>,
+}
+
+impl State {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            config,
+            revision: Revision::default(),
+            tables: HashMap::with_hasher(FixedState::with_seed(3)),
+            new_floor: 0,
+            owners: BTreeMap::new(),
+            recent: VecDeque::new(),
+            recent_floor: 0,
+            recent_bytes: 0,
+            hot: VecDeque::new(),
+            hot_bytes: 0,
+            positions: BTreeMap::new(),
+            waiting: Some(Vec::new()),
+        }
+    }
+
+    /// The version that stands after everything that is here.
+    pub(crate) fn version(&self) -> u64 {
+        self.revision.end().0
+    }
+
+    pub(crate) fn get(&self, key: &ObjectKey) -> Option<&Object> {
+        self.tables.get(&key.resource)?.get(key)
+    }
+
+    pub(crate) fn table(&self, resource: &ResourceId) -> Option<&Table> {
+        self.tables.get(resource)
+    }
+
+    pub(crate) fn new_floor(&self) -> u64 {
+        self.new_floor
+    }
+
+    fn table_mut(&mut self, resource: &ResourceId) -> &mut Table {
+        let floor = self.new_floor;
+        self.tables
+            .entry_ref(resource)
+            .or_insert_with(|| Table::new(floor))
+    }
+
+    /// Everything before this version is unknown here; only for the load.
+    pub(crate) fn begin_at(&mut self, floor: u64) {
+        self.new_floor = floor;
+        self.recent_floor = floor;
+        for table in self.tables.values_mut() {
+            table.begin_at(floor);
+        }
+    }
+
+    /// Takes over an object of the load, which makes no event.
+    pub(crate) fn load(&mut self, object: Object) {
+        for hash in object.owner_hashes() {
+            self.owners
+                .insert((hash, object.resource_version()), object.clone());
+        }
+        let resource = object.key().resource.clone();
+        self.table_mut(&resource).put(object);
+    }
+
+    /// Takes over an event of the log's tail, whose effect was loaded already.
+    pub(crate) fn load_event(&mut self, event: Event, after: &mut After) {
+        let resource = event.object().key().resource.clone();
+        self.remember(&resource, event, after);
+    }
+
+    /// Applies one write and tells everybody concerned.
+    pub(crate) fn apply(&mut self, applied: Applied, after: &mut After) {
+        let (resource, event) = match applied {
+            Applied::Position(name, version) => {
+                self.positions.insert(name, version);
+                return;
+            }
+            Applied::Put(object) => {
+                let resource = object.key().resource.clone();
+                let previous = self.table_mut(&resource).put(object.clone());
+                self.reown(previous.as_ref(), Some(&object));
+                (resource, Event::put(object, previous))
+            }
+            Applied::Delete(key, version) => {
+                let Some(last) = self.table_mut(&key.resource).take(&key) else {
+                    return;
+                };
+                self.reown(Some(&last), None);
+                (key.resource, Event::delete(last, version))
+            }
+        };
+        if let Some(table) = self.tables.get(&resource) {
+            table.tell(&event, &mut after.woken);
+        }
+        self.heat(event.clone(), after);
+        self.remember(&resource, event, after);
+    }
+
+    fn reown(&mut self, old: Option<&Object>, new: Option<&Object>) {
+        if let Some(object) = old {
+            for hash in object.owner_hashes() {
+                self.owners.remove(&(hash, object.resource_version()));
+            }
+        }
+        if let Some(object) = new {
+            for hash in object.owner_hashes() {
+                self.owners
+                    .insert((hash, object.resource_version()), object.clone());
+            }
+        }
+    }
+
+    fn remember(&mut self, resource: &ResourceId, event: Event, after: &mut After) {
+        self.recent_bytes += event.weight();
+        self.recent.push_back(event.clone());
+        after
+            .dropped
+            .extend(self.table_mut(resource).remember(event));
+        while self.recent.len() > self.config.recent_events
+            || self.recent_bytes > self.config.recent_bytes
+        {
+            let Some(oldest) = self.recent.pop_front() else {
+                break;
+            };
+            self.recent_floor = oldest.version();
+            self.recent_bytes = self.recent_bytes.saturating_sub(oldest.weight());
+            let resource = &oldest.object().key().resource;
+            if let Some(table) = self.tables.get_mut(resource) {
+                table.forget(oldest.version());
+                self.tidy(&oldest.object().key().resource.clone());
+            }
+            after.dropped.push(oldest);
+        }
+    }
+
+    /// An event just published may keep its encoded forms, until newer ones need the room.
+    fn heat(&mut self, event: Event, after: &mut After) {
+        self.hot_bytes += event.object().json_len();
+        self.hot.push_back(event);
+        while self.hot.len() > HOT_EVENTS || self.hot_bytes > HOT_BYTES {
+            let Some(oldest) = self.hot.pop_front() else {
+                break;
+            };
+            self.hot_bytes = self.hot_bytes.saturating_sub(oldest.object().json_len());
+            after.cooled.push(oldest);
+        }
+    }
+
+    /// Drops a table that holds nothing any more. What it knew of its past goes into the floor
+    /// that a new one begins with.
+    fn tidy(&mut self, resource: &ResourceId) {
+        if let Some(table) = self.tables.get(resource)
+            && table.is_idle()
+        {
+            self.new_floor = self.new_floor.max(table.floor());
+            self.tables.remove(resource);
+        }
+    }
+
+    pub(crate) fn by_owner(&self, cluster: &str, uid: &str) -> Vec<ObjectKey> {
+        let hash = owner_hash(cluster, uid);
+        let dependents = self.owners.range((hash, 0)..=(hash, u64::MAX));
+        let dependents = dependents.map(|(_, object)| object).filter(|object| {
+            *object.key().cluster == *cluster && object.owners().any(|owner| owner == uid)
+        });
+        dependents.map(|object| object.key().clone()).collect()
+    }
+
+    /// Up to `max` events after a version, and the version up to which they are complete; `None`
+    /// when memory does not reach back so far.
+    pub(crate) fn recent_after(&self, version: u64, max: usize) -> Option<(Vec<Event>, u64)> {
+        if version < self.recent_floor {
+            return None;
+        }
+        let start = self
+            .recent
+            .partition_point(|event| event.version() <= version);
+        let events: Vec<Event> = self.recent.range(start..).take(max).cloned().collect();
+        let complete = start + events.len() == self.recent.len();
+        let end = match events.last() {
+            Some(last) if !complete => last.version(),
+            _ => self.version().max(version),
+        };
+        Some((events, end))
+    }
+
+    pub(crate) fn join(&mut self, resource: &ResourceId, mailbox: Arc<Mailbox>) {
+        self.table_mut(resource).join(mailbox);
+    }
+
+    pub(crate) fn leave(&mut self, resource: &ResourceId, mailbox: &Arc<Mailbox>) {
+        if let Some(table) = self.tables.get_mut(resource) {
+            table.leave(mailbox);
+        }
+        self.tidy(resource);
+    }
+
+    /// All resources that have objects, in order.
+    pub(crate) fn resources(&self) -> Vec<ResourceId> {
+        let with = self.tables.iter().filter(|(_, table)| table.len() > 0);
+        let mut resources: Vec<ResourceId> = with.map(|(resource, _)| resource.clone()).collect();
+        resources.sort_unstable();
+        resources
+    }
+
+    /// The resources of which a scope has objects, in order, with their counts.
+    pub(crate) fn contents(&self, scope: &Scope) -> Vec<(ResourceId, usize)> {
+        let stretch = Stretch::new(scope, None);
+        let counts = self
+            .tables
+            .iter()
+            .map(|(name, table)| (name, table.range(&stretch).count()));
+        let mut contents: Vec<(ResourceId, usize)> = counts
+            .filter(|(_, count)| *count > 0)
+            .map(|(name, n)| (name.clone(), n))
+            .collect();
+        contents.sort_unstable();
+        contents
+    }
+
+    pub(crate) fn cut(&self, matches: &dyn Fn(&ResourceId, &Scope) -> bool) {
+        for (resource, table) in &self.tables {
+            for mailbox in table.watchers() {
+                if matches(resource, mailbox.scope()) {
+                    mailbox.cut();
+                }
+            }
+        }
+    }
+}

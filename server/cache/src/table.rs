@@ -1,0 +1,283 @@
+//! One resource: its objects in order, its ring of recent events, and lists as of a version.
+//!
+//! A list at version X is the present with all later events undone ([`Table::scan`]). The ring has
+//! every event of the resource after `floor`, so undoing is exact down to there and refused below.
+//! The invariant: `objects` is what the last event of each key in the ring left.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::event::Event;
+use crate::limits::RING_EVENTS;
+use crate::names::{ObjectKey, Scope, interests};
+use crate::object::Object;
+use crate::order::{Ordered, Place, Stretch};
+use crate::watch::Mailbox;
+
+/// Selects objects by whatever of them it looks at. Called under the hub's lock: it must be quick
+/// and must not call the hub.
+pub type Filter = Arc<dyn Fn(&Object) -> bool + Send + Sync>;
+
+/// What a list is to hold beside its resource and scope.
+#[derive(Clone, Default)]
+pub struct ListQuery {
+    /// Only objects after this place, as [`ObjectKey::path`] names it.
+    pub after: Option<String>,
+    /// At most this many objects; `None` for all.
+    pub limit: Option<usize>,
+    /// As of this version; `None` for now.
+    pub at: Option<u64>,
+    /// Only objects that this selects.
+    pub filter: Option<Filter>,
+    /// Whether to count what follows the page. Costs a walk over it; ignored with a filter.
+    pub count_rest: bool,
+}
+
+/// Objects in the order of their keys, all as of one version.
+#[derive(Clone, Debug)]
+pub struct ListPage {
+    /// The objects.
+    pub objects: Vec<Object>,
+    /// The version that was read: what the list's `metadata.resourceVersion` says.
+    pub version: u64,
+    /// Whether more selected objects follow.
+    pub more: bool,
+    /// How many follow, if it was asked for and no filter was given.
+    pub remaining: Option<u64>,
+}
+
+/// Why something cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The version is older than what is remembered; read the present and start from there (410).
+    #[error("too old resource version: {requested} ({oldest})")]
+    TooOld {
+        /// What was asked for.
+        requested: u64,
+        /// The oldest version that can still be read.
+        oldest: u64,
+    },
+    /// The version is not there yet (504, cause ResourceVersionTooLarge).
+    #[error("Too large resource version: {requested}, current: {current}")]
+    TooNew {
+        /// What was asked for.
+        requested: u64,
+        /// The present version.
+        current: u64,
+    },
+    /// The watch was ended by the server; resume or list again.
+    #[error("the watch was ended by the server")]
+    Cut,
+    /// The store cannot be read.
+    #[error("the store is not available: {0}")]
+    Unavailable(Arc<str>),
+}
+
+/// See the module's own words.
+pub(crate) struct Table {
+    objects: BTreeSet<Ordered>,
+    ring: VecDeque<Event>,
+    /// Every event of this resource after this version is in the ring.
+    floor: u64,
+    watchers: HashMap<u64, Vec<Arc<Mailbox>>, FixedState>,
+}
+
+impl Table {
+    pub(crate) fn new(floor: u64) -> Self {
+        Self {
+            objects: BTreeSet::new(),
+            ring: VecDeque::new(),
+            floor,
+            watchers: HashMap::with_hasher(FixedState::with_seed(2)),
+        }
+    }
+
+    pub(crate) fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// Only for the load: nothing before `floor` is known here.
+    pub(crate) fn begin_at(&mut self, floor: u64) {
+        self.floor = floor;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Whether dropping the table would lose nothing but its floor.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.objects.is_empty() && self.ring.is_empty() && self.watchers.is_empty()
+    }
+
+    pub(crate) fn get(&self, key: &ObjectKey) -> Option<&Object> {
+        self.objects
+            .get(key as &dyn Place)
+            .map(|ordered| &ordered.0)
+    }
+
+    /// The objects of a scope after a place, in order.
+    pub(crate) fn range<'t>(
+        &'t self,
+        stretch: &Stretch,
+    ) -> impl Iterator<Item = &'t Object> + use<'t> {
+        let bounds = stretch.bounds();
+        let range = bounds.map(|bounds| self.objects.range::<dyn Place, _>(bounds));
+        range.into_iter().flatten().map(|ordered| &ordered.0)
+    }
+
+    /// Puts an object in its place and returns what it replaces. Only for what makes no event:
+    /// the load.
+    pub(crate) fn put(&mut self, object: Object) -> Option<Object> {
+        self.objects
+            .replace(Ordered(object))
+            .map(|ordered| ordered.0)
+    }
+
+    pub(crate) fn take(&mut self, key: &ObjectKey) -> Option<Object> {
+        self.objects
+            .take(key as &dyn Place)
+            .map(|ordered| ordered.0)
+    }
+
+    /// Adds an event that `put` or `take` has already applied; returns the one that fell off.
+    pub(crate) fn remember(&mut self, event: Event) -> Option<Event> {
+        self.ring.push_back(event);
+        let dropped = (self.ring.len() > RING_EVENTS).then(|| self.ring.pop_front())?;
+        self.floor = dropped.as_ref().map_or(self.floor, Event::version);
+        self.give_back();
+        dropped
+    }
+
+    /// Forgets the event of this version if it is the oldest in the ring.
+    pub(crate) fn forget(&mut self, version: u64) {
+        if self
+            .ring
+            .front()
+            .is_some_and(|event| event.version() == version)
+        {
+            self.ring.pop_front();
+            self.floor = version;
+            self.give_back();
+        }
+    }
+
+    /// A ring that was long once does not keep its space for ever.
+    fn give_back(&mut self) {
+        if self.ring.capacity() > 64 && self.ring.len() < self.ring.capacity() / 4 {
+            self.ring.shrink_to(self.ring.len() * 2);
+        }
+    }
+
+    /// The events after a version, oldest first; `None` when the ring does not reach back so far.
+    pub(crate) fn after(&self, version: u64) -> Option<impl Iterator<Item = &Event>> {
+        let start = self
+            .ring
+            .partition_point(|event| event.version() <= version);
+        (version >= self.floor).then(|| self.ring.range(start..))
+    }
+
+    /// The objects of a stretch as they were at `at`, in order, until `each` answers false.
+    /// `None` when the ring does not reach back so far.
+    pub(crate) fn scan(
+        &self,
+        scope: &Scope,
+        stretch: &Stretch,
+        at: u64,
+        mut each: impl FnMut(&Object) -> bool,
+    ) -> Option<()> {
+        let undone = self.undone(scope, at)?;
+        if undone.is_empty() {
+            // Not a shortcut for speed alone: it is the case of every list of the present.
+            let _ = self.range(stretch).all(each);
+            return Some(());
+        }
+        let past = stretch
+            .bounds()
+            .map(|bounds| undone.range::<dyn Place, _>(bounds));
+        let mut past = past.into_iter().flatten().peekable();
+        let mut present = self.range(stretch).peekable();
+        loop {
+            let order = match (present.peek(), past.peek()) {
+                (None, None) => return Some(()),
+                (Some(_), None) => std::cmp::Ordering::Less,
+                (None, Some(_)) => std::cmp::Ordering::Greater,
+                (Some(now), Some((then, _))) => {
+                    (now.key() as &dyn Place).cmp(then.0.key() as &dyn Place)
+                }
+            };
+            // Where the past knows a key, it says what was there; the present goes unread.
+            let object = match order {
+                std::cmp::Ordering::Less => present.next(),
+                std::cmp::Ordering::Equal => {
+                    present.next();
+                    past.next().and_then(|(_, state)| state.as_ref())
+                }
+                std::cmp::Ordering::Greater => past.next().and_then(|(_, state)| state.as_ref()),
+            };
+            if let Some(object) = object
+                && !each(object)
+            {
+                return Some(());
+            }
+        }
+    }
+
+    /// What each key that changed after `at` had then.
+    fn undone(&self, scope: &Scope, at: u64) -> Option<BTreeMap<Ordered, Option<Object>>> {
+        let mut undone = BTreeMap::new();
+        for event in self.after(at)? {
+            let object = event.object();
+            if scope.contains(object.key()) && !undone.contains_key(object.key() as &dyn Place) {
+                // The first event after `at` knows the state at `at`.
+                undone.insert(Ordered(object.clone()), event.previous().cloned());
+            }
+        }
+        Some(undone)
+    }
+
+    pub(crate) fn join(&mut self, mailbox: Arc<Mailbox>) {
+        let interest = mailbox.scope().interest();
+        self.watchers.entry(interest).or_default().push(mailbox);
+    }
+
+    pub(crate) fn leave(&mut self, mailbox: &Arc<Mailbox>) {
+        let interest = mailbox.scope().interest();
+        if let Some(watchers) = self.watchers.get_mut(&interest) {
+            if let Some(place) = watchers
+                .iter()
+                .position(|other| Arc::ptr_eq(other, mailbox))
+            {
+                watchers.swap_remove(place);
+            }
+            if watchers.is_empty() {
+                self.watchers.remove(&interest);
+            }
+        }
+        if self.watchers.is_empty() {
+            self.watchers.shrink_to_fit();
+        }
+    }
+
+    pub(crate) fn watchers(&self) -> impl Iterator<Item = &Arc<Mailbox>> {
+        self.watchers.values().flatten()
+    }
+
+    /// Hands the event to everybody who wants to know of this object, and to nobody else.
+    pub(crate) fn tell(&self, event: &Event, woken: &mut Vec<Arc<Mailbox>>) {
+        if self.watchers.is_empty() {
+            return;
+        }
+        let key = event.object().key();
+        for interest in interests(key) {
+            for mailbox in self.watchers.get(&interest).into_iter().flatten() {
+                if mailbox.scope().contains(key) && mailbox.deliver(event) {
+                    woken.push(mailbox.clone());
+                }
+            }
+        }
+    }
+}
