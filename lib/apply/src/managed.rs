@@ -16,6 +16,8 @@ use crate::updater::{self, Conflict, Owned, Owners, Step};
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// The manager that gets what was there before the first apply (SSA-36).
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
+const UPDATE: bool = true;
+const APPLY: bool = false;
 /// The manager of collapsed old entries (SSA-33).
 const ANCIENT_CHANGES: &str = "ancient-changes";
 
@@ -25,8 +27,8 @@ const ANCIENT_CHANGES: &str = "ancient-changes";
 pub struct ManagerId {
     /// The field manager's name.
     pub manager: String,
-    /// Was the write an apply?
-    pub apply: bool,
+    /// Was the write something else than an apply?
+    pub update: bool,
     /// The version of an update; empty for an apply.
     pub api_version: String,
     /// The subresource written through, or empty.
@@ -40,7 +42,7 @@ impl std::fmt::Display for ManagerId {
         if !self.subresource.is_empty() {
             write!(f, " with subresource {:?}", self.subresource)?;
         }
-        if !self.apply {
+        if self.update {
             write!(f, " using {}", self.api_version)?;
         }
         Ok(())
@@ -169,9 +171,9 @@ impl Managed {
         let mut managed = Managed::default();
         for entry in get_array(object, &["metadata", "managedFields"]) {
             let text = |name: &str| get_str(entry, &[name]).unwrap_or_default().to_owned();
-            let apply = match text("operation").as_str() {
-                "Apply" => true,
-                "Update" => false,
+            let update = match text("operation").as_str() {
+                "Apply" => false,
+                "Update" => true,
                 other => return Err(format!("invalid operation {other:?}")),
             };
             if !matches!(text("fieldsType").as_str(), "" | "FieldsV1") {
@@ -184,11 +186,11 @@ impl Managed {
             let api_version = text("apiVersion");
             let id = ManagerId {
                 manager: text("manager"),
-                apply,
-                api_version: if apply {
-                    String::new()
-                } else {
+                update,
+                api_version: if update {
                     api_version.clone()
+                } else {
+                    String::new()
                 },
                 subresource: text("subresource"),
             };
@@ -208,7 +210,7 @@ impl Managed {
             let key = |id: &ManagerId, owned: &Owned| {
                 let time = self.times.get(id).cloned().unwrap_or_default();
                 (
-                    !id.apply,
+                    id.update,
                     time,
                     id.manager.clone(),
                     owned.api_version.clone(),
@@ -235,7 +237,7 @@ impl Managed {
             }
         };
         put("manager", &id.manager);
-        put("operation", if id.apply { "Apply" } else { "Update" });
+        put("operation", if id.update { "Update" } else { "Apply" });
         put("apiVersion", &owned.api_version);
         put(
             "time",
@@ -253,7 +255,9 @@ impl Managed {
             return;
         };
         if !typed::validate(schema, new, true).is_empty() {
-            // An object that is not of its type is tracked no further; validation will judge it.
+            // An object that is not of its type keeps no owners: they could only be wrong, and
+            // validation refuses it in nearly every case.
+            *self = Managed::default();
             return;
         }
         let step = ctx.step(schema);
@@ -286,7 +290,7 @@ impl Managed {
     /// Collapses the oldest update entries beyond the limit, per version, into one.
     fn cap(&mut self) {
         let mut updates: Vec<ManagerId> =
-            self.owners.keys().filter(|id| !id.apply).cloned().collect();
+            self.owners.keys().filter(|id| id.update).cloned().collect();
         let mut count = updates.len();
         if count <= UPDATE_MANAGERS_MAX {
             return;
@@ -306,7 +310,7 @@ impl Managed {
             };
             let bucket = ManagerId {
                 manager: ANCIENT_CHANGES.to_owned(),
-                apply: false,
+                update: true,
                 api_version: owned.api_version.clone(),
                 subresource: String::new(),
             };
@@ -337,7 +341,7 @@ impl Context<'_> {
         }
     }
 
-    fn id(&self, manager: &str, apply: bool) -> ManagerId {
+    fn id(&self, manager: &str, update: bool) -> ManagerId {
         let manager = if manager.is_empty() {
             "unknown"
         } else {
@@ -345,11 +349,11 @@ impl Context<'_> {
         };
         ManagerId {
             manager: manager.to_owned(),
-            apply,
-            api_version: if apply {
-                String::new()
-            } else {
+            update,
+            api_version: if update {
                 self.api_version.to_owned()
+            } else {
+                String::new()
             },
             subresource: self.subresource.to_owned(),
         }
@@ -377,7 +381,7 @@ pub fn update(live: Option<&Value>, new: &mut Value, manager: &str, ctx: &Contex
     strip(new);
     if !(managed.owners.is_empty() && live.is_some()) {
         let old = live.map_or_else(|| ctx.empty.clone(), stripped);
-        managed.update(&old, new, &ctx.id(manager, false), ctx);
+        managed.update(&old, new, &ctx.id(manager, UPDATE), ctx);
     }
     managed.encode(new);
 }
@@ -415,9 +419,9 @@ pub fn apply(
         .unwrap_or_default();
     let old = live.map_or_else(|| hanse_json::json!({}), stripped);
     if managed.owners.is_empty() && live.is_some() {
-        managed.update(ctx.empty, &old, &ctx.id(BEFORE_FIRST_APPLY, false), ctx);
+        managed.update(ctx.empty, &old, &ctx.id(BEFORE_FIRST_APPLY, UPDATE), ctx);
     }
-    let id = ctx.id(manager, true);
+    let id = ctx.id(manager, APPLY);
     let step = ctx.step(schema);
     let last = managed.owners.get(&id).map(|o| o.set.clone());
     let outcome = updater::apply(&old, &config, managed.owners.clone(), &id, force, &step);

@@ -194,10 +194,9 @@ fn merge_map(
         Some(Value::String(word)) => match word.as_str() {
             "replace" => return Ok(without_directives(patch)),
             "delete" => return Ok(Map::new()),
-            "merge" => {}
-            other => return malformed(format!("unknown patch type found: {other} in map")),
+            other => return malformed(format!("unknown patch type: {other} in map")),
         },
-        Some(other) => return malformed(format!("unknown patch type found: {other} in map")),
+        Some(other) => return malformed(format!("unknown patch type: {other} in map")),
     }
     retain_keys(&mut original, patch)?;
     let ordered = merge_ordered(&mut original, patch, schema)?;
@@ -233,7 +232,7 @@ fn merge_field(
             Value::Object(merge_map(before, after, &field.below)?)
         }
         (Some(Value::Array(before)), Value::Array(after)) if field.merge => {
-            Value::Array(merge_list(before, after, after, field)?)
+            Value::Array(merge_list(before, after, field)?)
         }
         _ => match clean(change) {
             Some(value) => value,
@@ -292,6 +291,9 @@ fn merge_ordered<'p>(
         };
         let field = schema.field(name);
         settled.push(name);
+        if let Some(Value::Array(changes)) = patch.get(name) {
+            check_order(changes, order, field.key.as_deref())?;
+        }
         let before = match original.get(name) {
             Some(Value::Array(items)) => Some(items.clone()),
             _ => None,
@@ -309,7 +311,7 @@ fn merge_ordered<'p>(
                 None => continue,
             },
             (Some(before), Some(Value::Array(after))) if field.merge => {
-                let merged = merge_list(before.clone(), after, after, field)?;
+                let merged = merge_list(before.clone(), after, field)?;
                 (before, merged)
             }
             (Some(before), Some(Value::Array(after))) => (before, after.clone()),
@@ -319,6 +321,29 @@ fn merge_ordered<'p>(
         original.insert(name.to_owned(), Value::Array(items));
     }
     Ok(settled)
+}
+
+/// The items of a patch list must stand in the order that `$setElementOrder` names.
+fn check_order(changes: &[Value], order: &[Value], key: Option<&str>) -> Result<(), PatchError> {
+    let known = |item: &Value| match key {
+        Some(key) => item.get(key).cloned(),
+        None => Some(item.clone()),
+    };
+    let mut expected = order.iter().map(known);
+    let deletes = |item: &&Value| item.get(PATCH).and_then(Value::as_str) == Some("delete");
+    for item in changes.iter().filter(|item| !deletes(item)) {
+        let id = known(item);
+        if order.is_empty() || expected.any(|other| other == id) {
+            continue;
+        }
+        let print = |list: &[Value]| hanse_json::to_string(&Value::Array(list.to_vec()));
+        return malformed(format!(
+            "The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n",
+            print(changes),
+            print(order)
+        ));
+    }
+    Ok(())
 }
 
 fn delete_primitives(
@@ -338,7 +363,6 @@ fn delete_primitives(
 fn merge_list(
     original: Vec<Value>,
     patch: &[Value],
-    order: &[Value],
     field: &MergeField,
 ) -> Result<Vec<Value>, PatchError> {
     if original.iter().chain(patch).any(Value::is_array) {
@@ -348,13 +372,13 @@ fn merge_list(
     }
     let base = original.clone();
     if !original.iter().chain(patch).any(Value::is_object) {
-        let mut merged = original;
-        for item in patch {
+        let mut merged: Vec<Value> = Vec::with_capacity(original.len() + patch.len());
+        for item in original.iter().chain(patch) {
             if !merged.iter().any(|m| equal(m, item)) {
                 merged.push(item.clone());
             }
         }
-        return Ok(arrange(merged, order, &base, None));
+        return Ok(arrange(merged, patch, &base, None));
     }
     let Some(key) = field.key.as_deref() else {
         return malformed("cannot merge lists without merge key");
@@ -380,7 +404,7 @@ fn merge_list(
             _ => merged.extend(clean(change)),
         }
     }
-    Ok(arrange(merged, order, &base, Some(key)))
+    Ok(arrange(merged, &changes, &base, Some(key)))
 }
 
 /// Items that are directives: `$patch: delete` takes an item out, `$patch: replace` makes the rest
@@ -457,12 +481,12 @@ fn arrange(merged: Vec<Value>, order: &[Value], base: &[Value], key: Option<&str
     }
 }
 
-/// A value taken over whole from a patch: without nulls in maps and without directives; `None`
-/// when it is itself a deletion.
+/// A value taken over whole from a patch: without nulls in maps and without directives. A map that
+/// is itself a `$patch` directive has nothing to direct here and is dropped: `None`.
 fn clean(value: &Value) -> Option<Value> {
     match value {
         Value::Object(fields) => {
-            if fields.get(PATCH).and_then(Value::as_str) == Some("delete") {
+            if fields.contains_key(PATCH) {
                 return None;
             }
             Some(Value::Object(without_directives(fields)))
@@ -586,7 +610,7 @@ mod tests {
         );
         assert_eq!(
             fail(json!({"a": {"b": 1}}), json!({"a": {"$patch": "nope"}})),
-            "unknown patch type found: nope in map"
+            "unknown patch type: nope in map"
         );
         assert_eq!(
             fail(

@@ -150,9 +150,17 @@ impl Walk<'_> {
                 ([], [_]) | ([_], []) | ([_], [_]) => {
                     self.pair(list.element, old.first().copied(), new.first().copied());
                 }
-                // Doubled items are one unit: present, gone, or changed.
+                // Doubled items are one unit, which one item replaces or is replaced by.
                 ([], _) => self.out.added.insert(&self.path),
                 (_, []) => self.out.removed.insert(&self.path),
+                ([one], _) => {
+                    self.pair(list.element, Some(one), None);
+                    self.out.added.insert(&self.path);
+                }
+                (_, [one]) => {
+                    self.out.removed.insert(&self.path);
+                    self.pair(list.element, None, Some(one));
+                }
                 (old, new) => {
                     if old.len() != new.len() || old.iter().zip(new).any(|(a, b)| !equal(a, b)) {
                         self.out.modified.insert(&self.path);

@@ -21,8 +21,9 @@ fn pair(
     applied: Option<&Value>,
 ) -> Option<Value> {
     let atom = schema.node(ty);
-    let shape = atom.deduce(applied.or(live));
-    let changes_kind = matches!((live, applied), (Some(l), Some(a)) if kind(l) != kind(a));
+    // Null takes whatever form the other side has.
+    let shape = atom.deduce(applied.filter(|a| !a.is_null()).or(live));
+    let changes_kind = matches!((live, applied), (Some(l), Some(a)) if differ(l, a));
     if is_hollow(live) && is_hollow(applied) || changes_kind {
         return leaf(live, applied);
     }
@@ -43,14 +44,13 @@ fn pair(
     }
 }
 
-fn kind(value: &Value) -> u8 {
-    match value {
+fn differ(live: &Value, applied: &Value) -> bool {
+    let kind = |value: &Value| match value {
         Value::Object(_) => 0,
         Value::Array(_) => 1,
-        // Null takes whatever form the other side has.
-        Value::Null => 3,
         _ => 2,
-    }
+    };
+    !live.is_null() && !applied.is_null() && kind(live) != kind(applied)
 }
 
 fn leaf(live: Option<&Value>, applied: Option<&Value>) -> Option<Value> {

@@ -1,6 +1,6 @@
-//! Brings a manager's set in line with a schema that changed between *atomic* and *granular*:
-//! fields inside what is now one unit become the unit, and a unit that is now granular becomes the
-//! fields that the object has there.
+//! Brings a manager's set in line with a schema that changed from *granular* to *atomic*: fields
+//! inside what is now one unit become the unit. The other direction needs nothing: the manager of a
+//! former unit owns the field itself and none of what is inside, as in Kubernetes.
 
 use hanse_json::Value;
 
@@ -18,11 +18,6 @@ fn level(schema: &TypeSchema, ty: TypeRef, value: Option<&Value>, set: &Set) -> 
     let mut out = Set::new();
     for step in set.members() {
         out.insert_member(step.clone());
-        if set.child(step).is_none()
-            && let Some(below) = expand(schema, ty, value, step)
-        {
-            out.insert_child(step.clone(), below);
-        }
     }
     for (step, below) in set.children() {
         let Some(ty_below) = super::type_below(schema, ty, step) else {
@@ -37,28 +32,6 @@ fn level(schema: &TypeSchema, ty: TypeRef, value: Option<&Value>, set: &Set) -> 
         }
     }
     out
-}
-
-/// What a leaf that is granular now stands for; `None` where nothing is to be added.
-fn expand(
-    schema: &TypeSchema,
-    ty: TypeRef,
-    value: Option<&Value>,
-    step: &PathElement,
-) -> Option<Set> {
-    // Items of lists and keys of maps own themselves beside their fields: not a former unit.
-    let PathElement::Field(name) = step else {
-        return None;
-    };
-    let map = schema.node(ty).map.as_ref()?;
-    let ty_below = map.fields.get(name)?.ty;
-    let inner = child(schema, ty, value, step)?;
-    if super::is_hollow(Some(inner)) || is_unit(schema, ty_below, Some(inner)) {
-        return None;
-    }
-    let mut set = Set::new();
-    super::to_set::add(schema, ty_below, inner, step.clone(), &mut set);
-    set.child(step).cloned()
 }
 
 fn is_unit(schema: &TypeSchema, ty: TypeRef, value: Option<&Value>) -> bool {

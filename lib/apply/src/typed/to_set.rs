@@ -49,17 +49,6 @@ fn walk(
     }
 }
 
-/// Adds what `value` sets below `step` to `parent`, for walks that start inside an object.
-pub(crate) fn add(
-    schema: &TypeSchema,
-    ty: TypeRef,
-    value: &Value,
-    step: PathElement,
-    parent: &mut Set,
-) {
-    walk(schema, ty, value, step, false, parent);
-}
-
 fn walk_map(schema: &TypeSchema, map: &MapType, value: &Value, set: &mut Set) {
     let Some(fields) = fields(Some(value)) else {
         return;
