@@ -3,6 +3,8 @@
 //! of objects, equal answers. The oracle is `e2e/oracles/apply`; `HANSE_ORACLE_APPLY` names its
 //! binary, and without it there is nothing to compare with.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 

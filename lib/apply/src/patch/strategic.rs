@@ -383,7 +383,10 @@ fn merge_list(
     let Some(key) = field.key.as_deref() else {
         return malformed("cannot merge lists without merge key");
     };
-    let (mut merged, changes) = apply_special(original, patch, key)?;
+    let (mut merged, changes) = match apply_special(original, patch, key)? {
+        Special::Whole(items) => return Ok(items),
+        Special::Merge(rest, changes) => (rest, changes),
+    };
     for change in &changes {
         let Value::Object(fields) = change else {
             return malformed(format!("expected a map in a list merged by {key}"));
@@ -407,13 +410,21 @@ fn merge_list(
     Ok(arrange(merged, &changes, &base, Some(key)))
 }
 
+/// What the directives in a list leave to do.
+enum Special {
+    /// Nothing: this is the list.
+    Whole(Vec<Value>),
+    /// Merge the second list into the first.
+    Merge(Vec<Value>, Vec<Value>),
+}
+
 /// Items that are directives: `$patch: delete` takes an item out, `$patch: replace` makes the rest
-/// of the patch the whole list. Returns what is left of both lists.
+/// of the patch the whole list.
 fn apply_special(
     mut original: Vec<Value>,
     patch: &[Value],
     key: &str,
-) -> Result<(Vec<Value>, Vec<Value>), PatchError> {
+) -> Result<Special, PatchError> {
     let mut rest = Vec::with_capacity(patch.len());
     let mut replace = false;
     for item in patch {
@@ -438,10 +449,9 @@ fn apply_special(
         }
     }
     if replace {
-        let whole = rest.iter().filter_map(clean).collect();
-        return Ok((whole, Vec::new()));
+        return Ok(Special::Whole(rest.iter().filter_map(clean).collect()));
     }
-    Ok((original, rest))
+    Ok(Special::Merge(original, rest))
 }
 
 /// Brings a merged list in order: items named in `order` in that order, the others in the order of
