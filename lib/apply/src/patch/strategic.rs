@@ -384,7 +384,10 @@ fn merge_list(
         return malformed("cannot merge lists without merge key");
     };
     let (mut merged, changes) = match apply_special(original, patch, key)? {
-        Special::Whole(items) => return Ok(items),
+        Special::Whole(items) => {
+            let order = items.clone();
+            return Ok(arrange(items, &order, &[], Some(key)));
+        }
         Special::Merge(rest, changes) => (rest, changes),
     };
     for change in &changes {
