@@ -5,7 +5,6 @@
 
 use serde_json::Value;
 
-use super::Condition;
 use super::describe::api_type;
 
 api_type! {
@@ -79,9 +78,6 @@ api_type! {
         status: Value;
         /// When any of this last changed, by the site's clock.
         observed: String {"format": "date-time"};
-        /// Applied.
-        conditions: Vec<Condition>
-            {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]};
     }
     /// Why an object could not be applied.
     pub struct ApplyError {

@@ -49,6 +49,8 @@ pub struct List {
     pub labels: String,
     /// Only objects with these fields.
     pub fields: String,
+    /// Objects in one page; 0 is the client's default.
+    pub page: u32,
 }
 
 /// A whole list.
@@ -223,7 +225,15 @@ impl Api {
     /// As [`Error`] says; 410 when the rest of an old list is gone.
     pub async fn page(&self, resource: &Resource, list: &List, token: &str) -> Result<Value> {
         let request = listing(resource, list)
-            .with("limit", PAGE_OBJECTS.to_string())
+            .with(
+                "limit",
+                if list.page == 0 {
+                    PAGE_OBJECTS
+                } else {
+                    list.page
+                }
+                .to_string(),
+            )
             .with("continue", token);
         self.tree(request).await
     }

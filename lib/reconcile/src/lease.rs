@@ -1,6 +1,7 @@
 //! A Lease as a sign of life.
 //!
-//! One merge patch an interval, one create when it is missing: nothing is read. Invariant: times
+//! One merge patch an interval, one create when it is missing: nothing is read. The interval stands
+//! on the Lease, where whoever watches it may change it. Invariant: times
 //! are those of whoever writes; whoever reads compares renewals with its own clock only to see
 //! that they go on.
 
@@ -20,7 +21,7 @@ pub struct Sign {
     pub name: String,
     /// Who is alive.
     pub holder: String,
-    /// How long the sign is good for.
+    /// How long the sign is good for, when the Lease does not say so itself.
     pub duration: Duration,
     /// Facts that travel along.
     pub annotations: Vec<(&'static str, String)>,
@@ -47,7 +48,6 @@ pub async fn renew(api: &Api, seams: &Seams, sign: &Sign) -> Result<Value, Error
         "metadata": {"annotations": annotations},
         "spec": {
             "holderIdentity": sign.holder, "renewTime": time::format_micro(micros),
-            "leaseDurationSeconds": sign.duration.as_secs().max(1),
         },
     });
     let at = (sign.namespace.as_str(), sign.name.as_str(), "");
@@ -55,12 +55,21 @@ pub async fn renew(api: &Api, seams: &Seams, sign: &Sign) -> Result<Value, Error
         Err(error) if error.is_not_found() => {
             lease["apiVersion"] = json!("coordination.k8s.io/v1");
             lease["kind"] = json!("Lease");
+            lease["spec"]["leaseDurationSeconds"] = json!(sign.duration.as_secs().max(1));
             lease["metadata"]["name"] = json!(sign.name);
             lease["metadata"]["namespace"] = json!(sign.namespace);
             api.create(&leases(), &lease).await
         }
         other => other,
     }
+}
+
+/// How long a Lease says that a sign is good for.
+#[must_use]
+pub fn interval(lease: &Value) -> Option<Duration> {
+    lease["spec"]["leaseDurationSeconds"]
+        .as_u64()
+        .map(Duration::from_secs)
 }
 
 /// When a Lease was last renewed, in seconds since 1970; `None` when it never was.

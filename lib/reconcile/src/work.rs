@@ -17,6 +17,8 @@ pub enum Outcome {
     Again(Duration),
     /// It failed; it comes back later each time.
     Retry,
+    /// The worker has planned the next turn itself, or a change will bring one.
+    Planned,
 }
 
 /// Starts `workers` tasks that take keys until the flag is raised; each finishes the key it has.
@@ -76,6 +78,7 @@ impl<K: Key> Turn<'_, K> {
             Outcome::Retry => {
                 self.queue.retry(self.key.clone());
             }
+            Outcome::Planned => {}
         }
         self.queue.done(self.key);
     }

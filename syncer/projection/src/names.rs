@@ -119,6 +119,15 @@ pub fn ownership(live: &Value, site: &str, locator: &str, line: &str) -> Ownersh
         (None, None) if crate::owned::fields(live, names::FIELD_MANAGER).is_some() => {
             Ownership::Ours
         }
+        // The name is a mark of its own where it is the locator's hash.
+        (None, None)
+            if live["metadata"]["name"]
+                .as_str()
+                .and_then(|n| n.strip_prefix("h-"))
+                == Some(locator) =>
+        {
+            Ownership::Ours
+        }
         (None, None) => Ownership::Foreign,
     }
 }
@@ -198,6 +207,10 @@ mod tests {
         }]});
         assert_eq!(own(managed), Ownership::Ours);
         assert_eq!(own(json!({"labels": {"app": "web"}})), Ownership::Foreign);
+        assert_eq!(
+            own(json!({"name": format!("h-{}", t.locator)})),
+            Ownership::Ours
+        );
         let other = json!({"labels": {names::SITE_LABEL: "site-b"}});
         assert!(matches!(own(other), Ownership::Another(_)));
         assert!(matches!(

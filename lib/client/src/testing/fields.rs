@@ -255,3 +255,12 @@ pub fn merge(target: &mut Value, patch: &Value) {
         }
     }
 }
+
+/// The operations `add` and `replace` of RFC 6902 on members of objects; others do nothing.
+pub fn add(target: &mut Value, operation: &Value) {
+    let path = operation["path"].as_str().unwrap_or_default();
+    let steps: Field = path.split('/').skip(1).map(str::to_owned).collect();
+    if matches!(operation["op"].as_str(), Some("add" | "replace")) {
+        set(target, &steps, operation["value"].clone());
+    }
+}

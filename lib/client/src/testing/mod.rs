@@ -394,7 +394,10 @@ impl State {
         }
         let live = self.get(address)?.clone();
         let mut object = live.clone();
-        fields::merge(&mut object, patch);
+        match patch.as_array() {
+            Some(operations) => operations.iter().for_each(|o| fields::add(&mut object, o)),
+            None => fields::merge(&mut object, patch),
+        }
         self.put(address, object, manager(request))
     }
 

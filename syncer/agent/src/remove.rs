@@ -1,0 +1,144 @@
+//! One object taken away below, and its Manifest released (rule 1).
+//!
+//! Invariant: only what carries our marks is deleted, by the uid that was seen; a Manifest is
+//! released only when its object is gone. The namespace goes with the last object in it, before
+//! that object's release, so nothing is left behind when the tenant's object is free.
+
+use std::sync::Arc;
+
+use hanse_apis::sites::{ManifestSpec, names};
+use hanse_client::{Error, PatchKind};
+use hanse_projection::names::{Ownership, locator_line, ownership};
+use hanse_reconcile::Outcome;
+use serde_json::{Value, json};
+
+use crate::agent::Shared;
+use crate::apply::{fail, is_known};
+use crate::below::namespaces;
+use crate::failure::explain;
+use crate::inbox::manifests;
+use crate::limits::REMOVE_LOOK;
+use crate::table::Entry;
+
+/// Takes an object away; comes back until it is gone and released.
+pub async fn run(shared: &Arc<Shared>, name: &Arc<str>, entry: &Entry) -> Outcome {
+    match steps(shared, name, entry).await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            let pause = shared.work.retry(Arc::clone(name));
+            let kind = entry.standing.place.resource().to_string();
+            fail(shared, name, explain(&error, &kind), pause);
+            Outcome::Planned
+        }
+    }
+}
+
+async fn steps(shared: &Arc<Shared>, name: &Arc<str>, entry: &Entry) -> Result<Outcome, Error> {
+    if !is_gone(shared, name, entry).await? {
+        return Ok(Outcome::Again(REMOVE_LOOK));
+    }
+    let namespace = entry.standing.place.namespace.to_string();
+    let last = {
+        let mut table = shared.table.lock();
+        if let Some(entry) = table.get_mut(name) {
+            entry.standing.applied_hash.clear();
+        }
+        !namespace.is_empty() && !table.needs_namespace(&namespace, name)
+    };
+    if last {
+        remove_namespace(shared, &namespace).await?;
+    }
+    if !entry.standing.vanished {
+        release(shared, name, &entry.standing.uid).await?;
+    }
+    // A Manifest made again under the same name meanwhile is applied instead.
+    let over = shared.forget(name, &entry.standing.uid);
+    Ok(if over { Outcome::Done } else { Outcome::Retry })
+}
+
+/// Whether nothing of ours is left; asks for its deletion when something is.
+async fn is_gone(shared: &Shared, name: &str, entry: &Entry) -> Result<bool, Error> {
+    let place = &entry.standing.place;
+    let resource = place.resource();
+    // A kind that is no longer served has no objects either.
+    let Some(live) = shared
+        .site
+        .find(&resource, &place.namespace, &place.name)
+        .await?
+    else {
+        return Ok(true);
+    };
+    let intent = shared.journal.intent(name).ok().flatten();
+    let spec = intent.and_then(|bytes| serde_json::from_slice::<ManifestSpec>(&bytes).ok());
+    let line = spec.map_or(String::new(), |s| locator_line(&s.source));
+    match ownership(&live, &shared.inbox, &entry.standing.locator, &line) {
+        Ownership::Ours => {}
+        Ownership::Foreign if is_known(entry, &live) => {}
+        Ownership::Foreign | Ownership::Another(_) => return Ok(true),
+    }
+    if live["metadata"].get("deletionTimestamp").is_some() {
+        return Ok(false);
+    }
+    let uid = live["metadata"]["uid"].as_str();
+    match shared
+        .site
+        .delete(&resource, &place.namespace, &place.name, uid)
+        .await
+    {
+        Ok(_) => {
+            // Most objects are gone at once; those with finalizers are looked at again.
+            let left = shared
+                .site
+                .find(&resource, &place.namespace, &place.name)
+                .await?;
+            Ok(left.is_none())
+        }
+        Err(error) if error.is_not_found() => Ok(true),
+        Err(error) if error.is_conflict() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn remove_namespace(shared: &Shared, namespace: &str) -> Result<(), Error> {
+    shared.namespaces.lock().remove(namespace);
+    let Some(live) = shared.site.find(&namespaces(), "", namespace).await? else {
+        return Ok(());
+    };
+    let ours = live["metadata"]["labels"][names::SITE_LABEL] == *shared.inbox;
+    let going = live["metadata"].get("deletionTimestamp").is_some();
+    if !ours || going {
+        return Ok(());
+    }
+    let uid = live["metadata"]["uid"].as_str();
+    match shared.site.delete(&namespaces(), "", namespace, uid).await {
+        Err(error) if !error.is_not_found() && !error.is_conflict() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+async fn release(shared: &Shared, name: &str, uid: &str) -> Result<(), Error> {
+    let Some(manifest) = shared.hub.find(&manifests(), "", name).await? else {
+        return Ok(());
+    };
+    if manifest["metadata"]["uid"] != *uid {
+        return Ok(());
+    }
+    let finalizers = manifest["metadata"]["finalizers"].as_array();
+    let left: Vec<&Value> = finalizers
+        .into_iter()
+        .flatten()
+        .filter(|f| *f != names::MANIFEST_FINALIZER)
+        .collect();
+    let patch = json!({"metadata": {
+        "finalizers": left, "resourceVersion": manifest["metadata"]["resourceVersion"],
+    }});
+    match shared
+        .hub
+        .patch(&manifests(), ("", name, ""), PatchKind::Merge, &patch)
+        .await
+    {
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => Ok(()),
+    }
+}
