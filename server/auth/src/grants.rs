@@ -9,7 +9,7 @@ use crate::rbac::{Binding, PolicyRule, Subject};
 use crate::versions::ByVersion;
 use crate::{Attributes, UserInfo, View};
 use hanse_apis::kcp::cluster;
-use hanse_cache::{Object, Scope};
+use hanse_cache::{From, Object, ResourceId, Scope, Watcher};
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,12 +20,19 @@ const PARSED_MAX: usize = 2048;
 type Rules = Arc<Vec<PolicyRule>>;
 
 /// The bindings of `system:admin` by whom they name.
+#[derive(Default)]
 struct Bootstrap {
-    /// Versions of all RBAC objects it was made from, folded into one number.
-    stamp: u64,
     grants: Vec<(Binding, Rules)>,
     by_subject: BTreeMap<Box<str>, Vec<usize>>,
     cluster_roles: BTreeMap<Box<str>, Rules>,
+}
+
+/// The index and what tells that it is out of date.
+struct Indexed {
+    /// The hub's version up to which the watchers were drained.
+    checked: u64,
+    index: Arc<Bootstrap>,
+    watchers: Vec<Watcher>,
 }
 
 /// Answers who grants what.
@@ -33,7 +40,7 @@ pub struct Grants {
     view: Arc<View>,
     bindings: ByVersion<Binding>,
     roles: ByVersion<Vec<PolicyRule>>,
-    bootstrap: RwLock<Option<(u64, Arc<Bootstrap>)>>,
+    bootstrap: RwLock<Option<Indexed>>,
 }
 
 /// The key of a subject in the index.
@@ -202,39 +209,47 @@ impl Grants {
     /// The index of `system:admin`, remade when something there has changed.
     fn bootstrap(&self) -> Arc<Bootstrap> {
         let now = self.view.hub().version();
-        if let Some((checked, index)) = &*self.bootstrap.read() {
-            if *checked == now {
-                return index.clone();
-            }
+        if let Some(indexed) = self.bootstrap.read().as_ref().filter(|i| i.checked == now) {
+            return indexed.index.clone();
         }
-        let objects = self.bootstrap_objects();
-        let stamp = objects.iter().flatten().fold(0, fold_stamp);
         let mut kept = self.bootstrap.write();
-        let index = match &*kept {
-            Some((_, index)) if index.stamp == stamp => index.clone(),
-            _ => Arc::new(self.index_bootstrap(stamp, &objects)),
-        };
-        *kept = Some((now, index.clone()));
+        let fresh = kept.as_mut().is_some_and(|indexed| {
+            indexed.checked = now;
+            // Each is asked: what one of them holds back must not be seen later as new.
+            indexed.watchers.iter_mut().map(is_quiet).fold(true, |all, quiet| all && quiet)
+        });
+        if let Some(indexed) = kept.as_ref().filter(|_| fresh) {
+            return indexed.index.clone();
+        }
+        // Watch first, read then: a change in between is seen again, never missed.
+        let watchers = self.bootstrap_watchers();
+        let index = Arc::new(self.index_bootstrap(&self.bootstrap_objects()));
+        *kept = Some(Indexed { checked: now, index: index.clone(), watchers });
         index
+    }
+
+    fn bootstrap_watchers(&self) -> Vec<Watcher> {
+        let scope = Scope::Cluster(cluster::SYSTEM_ADMIN.into());
+        let watch = |r: &ResourceId| self.view.hub().watch(r, &scope, From::Now, None).ok();
+        self.bootstrap_resources().into_iter().filter_map(watch).collect()
+    }
+
+    fn bootstrap_resources(&self) -> [&ResourceId; 4] {
+        let of = self.view.resources();
+        [&of.cluster_roles, &of.cluster_role_bindings, &of.roles, &of.role_bindings]
     }
 
     /// ClusterRoles, ClusterRoleBindings, Roles, RoleBindings of `system:admin`.
     fn bootstrap_objects(&self) -> [Vec<Object>; 4] {
-        let of = self.view.resources();
-        [&of.cluster_roles, &of.cluster_role_bindings, &of.roles, &of.role_bindings]
-            .map(|resource| self.view.list_cluster(resource, cluster::SYSTEM_ADMIN))
+        let list = |r: &ResourceId| self.view.list_cluster(r, cluster::SYSTEM_ADMIN);
+        self.bootstrap_resources().map(list)
     }
 
-    fn index_bootstrap(&self, stamp: u64, objects: &[Vec<Object>; 4]) -> Bootstrap {
+    fn index_bootstrap(&self, objects: &[Vec<Object>; 4]) -> Bootstrap {
         let [cluster_roles, cluster_bindings, roles, bindings] = objects;
         let parsed = |object: &Object| (Box::from(&*object.key().name), self.parse(object));
         let cluster_roles: BTreeMap<Box<str>, Rules> = cluster_roles.iter().map(parsed).collect();
-        let mut index = Bootstrap {
-            stamp,
-            grants: Vec::new(),
-            by_subject: BTreeMap::new(),
-            cluster_roles,
-        };
+        let mut index = Bootstrap { cluster_roles, ..Bootstrap::default() };
         for object in cluster_bindings.iter().chain(bindings) {
             let binding = Binding::from_value(&object.value());
             let rules = if binding.to_cluster_role {
@@ -256,7 +271,7 @@ impl Grants {
     }
 }
 
-/// Any change of the set of versions changes the number (deletions shorten it, writes are newer).
-fn fold_stamp(stamp: u64, object: &Object) -> u64 {
-    stamp.rotate_left(5).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ object.resource_version()
+/// True if nothing happened since the last look.
+fn is_quiet(watcher: &mut Watcher) -> bool {
+    matches!(watcher.try_next(), Ok(None))
 }

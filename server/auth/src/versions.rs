@@ -1,24 +1,29 @@
-//! What was parsed from an object, kept by the object's version.
+//! What was made of something, kept by a key that names its content, bounded.
 //!
-//! No two writes of a shard share a resourceVersion, so the version alone is the key and an entry
-//! can never be stale. The cache is bounded: two generations, the older dropped as a whole.
+//! Mostly the key is an object's resourceVersion: no two writes of a shard share one, so an entry
+//! can never be stale. Two generations, the older dropped as a whole when the younger is full.
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use std::convert::Infallible;
+use std::hash::Hash;
 use std::sync::Arc;
 
 /// A bounded cache from object version to what was parsed.
-pub struct ByVersion<T> {
-    generations: Mutex<Generations<T>>,
+pub type ByVersion<T> = Recent<u64, T>;
+
+/// A bounded cache.
+pub struct Recent<K, T> {
+    generations: Mutex<Generations<K, T>>,
     capacity: usize,
 }
 
-struct Generations<T> {
-    young: HashMap<u64, Arc<T>>,
-    old: HashMap<u64, Arc<T>>,
+struct Generations<K, T> {
+    young: HashMap<K, Arc<T>>,
+    old: HashMap<K, Arc<T>>,
 }
 
-impl<T> ByVersion<T> {
+impl<K: Hash + Eq, T> Recent<K, T> {
     /// Keeps at least `capacity` and at most twice as many entries.
     #[must_use]
     pub fn new(capacity: usize) -> ByVersion<T> {
@@ -63,7 +68,7 @@ mod tests {
 
     #[test]
     fn bounded_and_recent_entries_stay() {
-        let cache = ByVersion::new(2);
+        let cache: ByVersion<u64> = ByVersion::new(2);
         for version in 0..10 {
             cache.get(version, || version);
             assert_eq!(*cache.get(9999, || 1), 1);

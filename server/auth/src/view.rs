@@ -144,7 +144,7 @@ impl View {
     /// All objects of a resource in a scope, in the order of their keys; at most [`LIST_MAX`].
     #[must_use]
     pub fn list(&self, resource: &ResourceId, scope: &Scope) -> Vec<Object> {
-        let query = ListQuery { limit: LIST_MAX, ..ListQuery::default() };
+        let query = ListQuery { limit: Some(LIST_MAX), ..ListQuery::default() };
         self.hub.list(resource, scope, query).map(|page| page.objects).unwrap_or_default()
     }
 
