@@ -133,7 +133,7 @@ pub(crate) fn resource_schema(_: &Admission, request: &mut Request<'_>) -> Resul
     let changed = |old: &Value| old.get("spec") != new.get("spec");
     if request.operation == Operation::Update && request.old.is_some_and(changed) {
         let value = new.get("spec").cloned().unwrap_or_default();
-        errors.push(Error::invalid(&spec, value, "is immutable").to_string());
+        errors.push(Error::invalid(&spec, &value, "is immutable").to_string());
     }
     if errors.is_empty() {
         return Ok(());
@@ -219,11 +219,11 @@ fn check_schema_versions(schema: &Value, errors: &mut Vec<String>) {
     let whole = || Value::from(versions.to_vec());
     if seen.len() != versions.len() {
         let why = "must contain unique version names";
-        errors.push(Error::invalid(&path, whole(), why).to_string());
+        errors.push(Error::invalid(&path, &whole(), why).to_string());
     }
     if storages != 1 {
         let why = "must have exactly one version marked as storage version";
-        errors.push(Error::invalid(&path, whole(), why).to_string());
+        errors.push(Error::invalid(&path, &whole(), why).to_string());
     }
 }
 

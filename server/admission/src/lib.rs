@@ -14,9 +14,6 @@ mod metadata;
 mod request;
 mod workspaces;
 
-#[cfg(test)]
-mod tests;
-
 pub use claims::Claims;
 pub use request::{Operation, Request};
 

@@ -123,7 +123,12 @@ impl Authenticator {
     /// Recognises by `config`, and looks service accounts up in `view`.
     #[must_use]
     pub fn new(config: Config, view: Arc<View>, seams: Seams) -> Authenticator {
-        Authenticator { config, view, seams, verified: Recent::new(VERIFIED_MAX) }
+        Authenticator {
+            config,
+            view,
+            seams,
+            verified: Recent::new(VERIFIED_MAX),
+        }
     }
 
     /// Key of service account tokens.
@@ -156,9 +161,9 @@ impl Authenticator {
             }
         }
         match bearer(headers) {
-            Some(token) => {
-                self.token_user(&token, &self.config.audiences).map(|(user, _)| Some(user))
-            }
+            Some(token) => self
+                .token_user(&token, &self.config.audiences)
+                .map(|(user, _)| Some(user)),
             // A certificate of somebody else's authority counts as shown credentials.
             None if chain.is_some() && self.config.client_ca.is_some() => Err(Unauthorized),
             None => Ok(None),
@@ -187,16 +192,29 @@ impl Authenticator {
             return Err(Unauthorized);
         }
         let verify = || self.config.signer.verify(token);
-        let claims = self.verified.try_get::<TokenError>(hash, verify).map_err(|_| Unauthorized)?;
+        let claims = self
+            .verified
+            .try_get::<TokenError>(hash, verify)
+            .map_err(|_| Unauthorized)?;
         let legacy = claims.private.is_none();
         let good: Vec<String> = match legacy {
-            true => audiences.iter().filter(|a| self.config.audiences.contains(a)).cloned().collect(),
-            false => audiences.iter().filter(|a| claims.aud.contains(a)).cloned().collect(),
+            true => audiences
+                .iter()
+                .filter(|a| self.config.audiences.contains(a))
+                .cloned()
+                .collect(),
+            false => audiences
+                .iter()
+                .filter(|a| claims.aud.contains(a))
+                .cloned()
+                .collect(),
         };
         if good.is_empty() || !claims.is_current(self.seams.clock.wall().as_secs()) {
             return Err(Unauthorized);
         }
-        self.account_user(&claims).map(|user| (user, good)).ok_or(Unauthorized)
+        self.account_user(&claims)
+            .map(|user| (user, good))
+            .ok_or(Unauthorized)
     }
 
     /// The user of a service account that still exists.
@@ -214,8 +232,12 @@ impl Authenticator {
             return None;
         }
         if let Some(bound) = &account.secret {
-            let secret =
-                self.view.get(&resources.secrets, &account.cluster, &account.namespace, &bound.name)?;
+            let secret = self.view.get(
+                &resources.secrets,
+                &account.cluster,
+                &account.namespace,
+                &bound.name,
+            )?;
             if !same(&secret, &bound.uid) || secret.is_deleting() {
                 return None;
             }
@@ -232,10 +254,14 @@ impl Authenticator {
             ..UserInfo::default()
         };
         if !claims.jti.is_empty() {
-            user.extra.insert(CREDENTIAL_ID.to_owned(), vec![format!("JTI={}", claims.jti)]);
+            user.extra.insert(
+                CREDENTIAL_ID.to_owned(),
+                vec![format!("JTI={}", claims.jti)],
+            );
         }
         let scope = format!("{}{}", user::SCOPE_PREFIX, account.cluster);
-        user.extra.insert(user::CLUSTER_NAME.to_owned(), vec![account.cluster]);
+        user.extra
+            .insert(user::CLUSTER_NAME.to_owned(), vec![account.cluster]);
         user.extra.insert(user::SCOPES.to_owned(), vec![scope]);
         Some(user)
     }
@@ -251,17 +277,25 @@ fn authenticated(mut user: UserInfo) -> UserInfo {
 /// The bearer token of a request, from its header or its websocket subprotocols.
 #[must_use]
 pub fn bearer(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let value = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|v| v.to_str().ok());
     if let Some((scheme, token)) = value.and_then(|v| v.trim().split_once(' ')) {
         let token = token.trim();
         return (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
             .then(|| token.to_owned());
     }
     let protocols = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
-    let protocols = protocols.filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
-    let encoded = protocols.filter_map(|p| p.trim().strip_prefix(WEBSOCKET_BEARER)).next()?;
+    let protocols = protocols
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','));
+    let encoded = protocols
+        .filter_map(|p| p.trim().strip_prefix(WEBSOCKET_BEARER))
+        .next()?;
     use base64::Engine;
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(encoded).ok()?;
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(encoded)
+        .ok()?;
     String::from_utf8(bytes).ok()
 }
 
@@ -290,7 +324,12 @@ mod tests {
         let user = |token: &str| tokens.0[&<[u8; 32]>::from(Sha256::digest(token))].clone();
         assert_eq!(user("t1").groups, ["dev", "ops"]);
         assert_eq!(user("t2").name, "bo\"b");
-        assert!(StaticTokens::default().read_csv("a,b").unwrap_err().contains("line 1"));
+        assert!(
+            StaticTokens::default()
+                .read_csv("a,b")
+                .unwrap_err()
+                .contains("line 1")
+        );
         assert!(StaticTokens::default().read_csv(",b,c").is_err());
     }
 

@@ -121,7 +121,9 @@ impl Authorizer {
         if who.in_group(user::LOGICAL_CLUSTER_ADMIN) {
             return None;
         }
-        let Some(object) = object else { return Some(Decision::deny("LogicalCluster not found")) };
+        let Some(object) = object else {
+            return Some(Decision::deny("LogicalCluster not found"));
+        };
         let at = object.text(&["status", "phase"]);
         let at = at.as_deref().unwrap_or_default();
         let open = [
@@ -162,8 +164,13 @@ impl Authorizer {
             return None;
         }
         let binding = self.binding_of(cluster, want.group, want.resource)?;
-        let export = self.view.export(&binding.export_path, &binding.export, cluster)?;
-        if !*self.policies.get(export.resource_version(), || has_local_policy(&export)) {
+        let export = self
+            .view
+            .export(&binding.export_path, &binding.export, cluster)?;
+        if !*self
+            .policies
+            .get(export.resource_version(), || has_local_policy(&export))
+        {
             return None;
         }
         self.policy_refuses(want, users, &export)
@@ -177,7 +184,10 @@ impl Authorizer {
         export: &Object,
     ) -> Option<Decision> {
         let prefixed: Vec<UserInfo> = users.iter().map(users::prefixed).collect();
-        let whole = Attributes { namespace: want.namespace, ..*want };
+        let whole = Attributes {
+            namespace: want.namespace,
+            ..*want
+        };
         match self.grants.allow(&whole, &prefixed, &export.key().cluster) {
             Some(_) => None,
             None => Some(Decision::no_opinion("maximal permission policy")),
@@ -188,17 +198,26 @@ impl Authorizer {
     /// the policies of all providers of claimed resources are asked.
     #[must_use]
     pub fn allowed_by_policy(&self, want: &Attributes<'_>, export: &Object) -> bool {
-        if !*self.policies.get(export.resource_version(), || has_local_policy(export)) {
+        if !*self
+            .policies
+            .get(export.resource_version(), || has_local_policy(export))
+        {
             return true;
         }
         let prefixed = users::prefixed(want.user);
-        self.grants.allow(want, std::slice::from_ref(&prefixed), &export.key().cluster).is_some()
+        self.grants
+            .allow(want, std::slice::from_ref(&prefixed), &export.key().cluster)
+            .is_some()
     }
 
     fn binding_of(&self, cluster: &str, group: &str, resource: &str) -> Option<Arc<BoundApi>> {
-        let bindings = self.view.list_cluster(&self.view.resources().api_bindings, cluster);
+        let bindings = self
+            .view
+            .list_cluster(&self.view.resources().api_bindings, cluster);
         bindings.into_iter().find_map(|object| {
-            let bound = self.bound.get(object.resource_version(), || BoundApi::read(&object));
+            let bound = self
+                .bound
+                .get(object.resource_version(), || BoundApi::read(&object));
             let ours = |(g, r): &(Box<str>, Box<str>)| **g == *group && **r == *resource;
             bound.resources.iter().any(ours).then_some(bound)
         })
@@ -210,7 +229,8 @@ impl BoundApi {
         let text = |path: &[&str]| object.text(path).map(Cow::into_owned).unwrap_or_default();
         let bound = object.raw(&["status", "boundResources"]).unwrap_or(b"[]");
         let bound: Vec<serde_json::Value> = serde_json::from_slice(bound).unwrap_or_default();
-        let part = |v: &serde_json::Value, key: &str| v.get(key).and_then(|s| s.as_str()).map(Box::from);
+        let part =
+            |v: &serde_json::Value, key: &str| v.get(key).and_then(|s| s.as_str()).map(Box::from);
         BoundApi {
             export_path: text(&["spec", "reference", "export", "path"]),
             export: text(&["spec", "reference", "export", "name"]),
@@ -223,7 +243,9 @@ impl BoundApi {
 }
 
 fn has_local_policy(export: &Object) -> bool {
-    export.raw(&["spec", "maximalPermissionPolicy", "local"]).is_some()
+    export
+        .raw(&["spec", "maximalPermissionPolicy", "local"])
+        .is_some()
 }
 
 fn always(want: &Attributes<'_>) -> Option<Decision> {

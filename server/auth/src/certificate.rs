@@ -96,9 +96,17 @@ pub fn requested_groups(request: &str) -> Vec<String> {
     let Ok(pem) = base64::engine::general_purpose::STANDARD.decode(request) else {
         return Vec::new();
     };
-    let Ok((_, pem)) = x509_parser::pem::parse_x509_pem(&pem) else { return Vec::new() };
-    let parsed = x509_parser::certification_request::X509CertificationRequest::from_der(&pem.contents);
-    let Ok((_, parsed)) = parsed else { return Vec::new() };
+    let Ok((_, pem)) = x509_parser::pem::parse_x509_pem(&pem) else {
+        return Vec::new();
+    };
+    let parsed =
+        x509_parser::certification_request::X509CertificationRequest::from_der(&pem.contents);
+    let Ok((_, parsed)) = parsed else {
+        return Vec::new();
+    };
     let subject = &parsed.certification_request_info.subject;
-    subject.iter_organization().filter_map(|o| Some(o.as_str().ok()?.to_owned())).collect()
+    subject
+        .iter_organization()
+        .filter_map(|o| Some(o.as_str().ok()?.to_owned()))
+        .collect()
 }

@@ -47,7 +47,11 @@ pub fn check(authorizer: &Authorizer, write: &Write<'_>) -> Result<()> {
 }
 
 fn refuse(write: &Write<'_>, why: &str) -> Box<Status> {
-    Status::forbidden(&GroupResource::new(group::RBAC, write.resource), write.name, why)
+    Status::forbidden(
+        &GroupResource::new(group::RBAC, write.resource),
+        write.name,
+        why,
+    )
 }
 
 fn may(authorizer: &Authorizer, write: &Write<'_>, verb: &str, resource: &str, name: &str) -> bool {
@@ -60,7 +64,9 @@ fn may(authorizer: &Authorizer, write: &Write<'_>, verb: &str, resource: &str, n
 
 fn owned(authorizer: &Authorizer, write: &Write<'_>) -> Vec<PolicyRule> {
     let users = users_in(write.user, write.cluster);
-    authorizer.grants().rules_for(&users, write.cluster, write.namespace)
+    authorizer
+        .grants()
+        .rules_for(&users, write.cluster, write.namespace)
 }
 
 fn check_role(authorizer: &Authorizer, write: &Write<'_>) -> Result<()> {
@@ -68,8 +74,15 @@ fn check_role(authorizer: &Authorizer, write: &Write<'_>) -> Result<()> {
         return Ok(());
     }
     let owned = owned(authorizer, write);
-    let aggregates = write.new.get("aggregationRule").is_some_and(|v| !v.is_null());
-    let changed = |key: &str| write.old.is_none_or(|old| old.get(key) != write.new.get(key));
+    let aggregates = write
+        .new
+        .get("aggregationRule")
+        .is_some_and(|v| !v.is_null());
+    let changed = |key: &str| {
+        write
+            .old
+            .is_none_or(|old| old.get(key) != write.new.get(key))
+    };
     if write.resource == "clusterroles"
         && aggregates
         && changed("aggregationRule")
@@ -91,15 +104,24 @@ fn check_binding(authorizer: &Authorizer, write: &Write<'_>) -> Result<()> {
         value.and_then(Value::as_str).unwrap_or_default()
     };
     let to_cluster_role = reference("kind") == "ClusterRole";
-    let role_resource = if to_cluster_role { "clusterroles" } else { "roles" };
+    let role_resource = if to_cluster_role {
+        "clusterroles"
+    } else {
+        "roles"
+    };
     let name = reference("name");
     if may(authorizer, write, "bind", role_resource, name) {
         return Ok(());
     }
     let rules =
-        authorizer.grants().named_role(to_cluster_role, write.cluster, write.namespace, name);
+        authorizer
+            .grants()
+            .named_role(to_cluster_role, write.cluster, write.namespace, name);
     let Some(rules) = rules else {
-        return Err(Status::not_found(&GroupResource::new(group::RBAC, role_resource), name));
+        return Err(Status::not_found(
+            &GroupResource::new(group::RBAC, role_resource),
+            name,
+        ));
     };
     let missing = uncovered(&owned(authorizer, write), &rules);
     if missing.is_empty() {
@@ -111,8 +133,17 @@ fn check_binding(authorizer: &Authorizer, write: &Write<'_>) -> Result<()> {
 fn everything() -> [PolicyRule; 2] {
     let all = || vec![Box::from("*")];
     [
-        PolicyRule { verbs: all(), api_groups: all(), resources: all(), ..PolicyRule::default() },
-        PolicyRule { verbs: all(), non_resource_urls: all(), ..PolicyRule::default() },
+        PolicyRule {
+            verbs: all(),
+            api_groups: all(),
+            resources: all(),
+            ..PolicyRule::default()
+        },
+        PolicyRule {
+            verbs: all(),
+            non_resource_urls: all(),
+            ..PolicyRule::default()
+        },
     ]
 }
 
@@ -123,7 +154,12 @@ fn is_only_collection(write: &Write<'_>) -> bool {
     let strip = |value: &Value| {
         let mut value = value.clone();
         if let Some(meta) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-            for key in ["finalizers", "ownerReferences", "managedFields", "resourceVersion"] {
+            for key in [
+                "finalizers",
+                "ownerReferences",
+                "managedFields",
+                "resourceVersion",
+            ] {
                 meta.remove(key);
             }
         }

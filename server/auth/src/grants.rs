@@ -105,12 +105,7 @@ impl Grants {
 
     /// All rules that the users have, for reviews and escalation checks.
     #[must_use]
-    pub fn rules_for(
-        &self,
-        users: &[UserInfo],
-        cluster: &str,
-        namespace: &str,
-    ) -> Vec<PolicyRule> {
+    pub fn rules_for(&self, users: &[UserInfo], cluster: &str, namespace: &str) -> Vec<PolicyRule> {
         let mut all: Vec<PolicyRule> = Vec::new();
         self.visit(users, cluster, namespace, &mut |_, rules, _| {
             all.extend(rules.iter().cloned());
@@ -144,17 +139,24 @@ impl Grants {
             return;
         }
         let resources = self.view.resources();
-        let mut local = self.view.list_cluster(&resources.cluster_role_bindings, cluster);
+        let mut local = self
+            .view
+            .list_cluster(&resources.cluster_role_bindings, cluster);
         if !namespace.is_empty() {
             let scope = Scope::Namespace(cluster.into(), namespace.into());
             local.extend(self.view.list(&resources.role_bindings, &scope));
         }
         for object in local {
-            let binding =
-                self.bindings.get(object.resource_version(), || Binding::from_value(&object.value()));
-            let named = users.iter().filter(|u| binding.subjects.iter().any(|s| s.is(u)));
+            let binding = self.bindings.get(object.resource_version(), || {
+                Binding::from_value(&object.value())
+            });
+            let named = users
+                .iter()
+                .filter(|u| binding.subjects.iter().any(|s| s.is(u)));
             for user in named {
-                let Some(rules) = self.role_rules(&binding, cluster, &bootstrap) else { break };
+                let Some(rules) = self.role_rules(&binding, cluster, &bootstrap) else {
+                    break;
+                };
                 if !each(&binding, &rules, user) {
                     return;
                 }
@@ -164,7 +166,12 @@ impl Grants {
 
     /// Rules of the role that a binding names: of the logical cluster, else of `system:admin`.
     fn role_rules(&self, binding: &Binding, cluster: &str, base: &Bootstrap) -> Option<Rules> {
-        let own = self.role_object(binding.to_cluster_role, cluster, &binding.namespace, &binding.role);
+        let own = self.role_object(
+            binding.to_cluster_role,
+            cluster,
+            &binding.namespace,
+            &binding.role,
+        );
         match own {
             Some(object) => Some(self.parse(&object)),
             None if binding.to_cluster_role => base.cluster_roles.get(&*binding.role).cloned(),
@@ -199,11 +206,16 @@ impl Grants {
         if let Some(object) = self.role_object(cluster_role, cluster, namespace, name) {
             return Some(self.parse(&object));
         }
-        self.bootstrap().cluster_roles.get(name).filter(|_| cluster_role).cloned()
+        self.bootstrap()
+            .cluster_roles
+            .get(name)
+            .filter(|_| cluster_role)
+            .cloned()
     }
 
     fn parse(&self, role: &Object) -> Rules {
-        self.roles.get(role.resource_version(), || PolicyRule::list(&role.value()))
+        self.roles
+            .get(role.resource_version(), || PolicyRule::list(&role.value()))
     }
 
     /// The index of `system:admin`, remade when something there has changed.
@@ -216,7 +228,11 @@ impl Grants {
         let fresh = kept.as_mut().is_some_and(|indexed| {
             indexed.checked = now;
             // Each is asked: what one of them holds back must not be seen later as new.
-            indexed.watchers.iter_mut().map(is_quiet).fold(true, |all, quiet| all && quiet)
+            indexed
+                .watchers
+                .iter_mut()
+                .map(is_quiet)
+                .fold(true, |all, quiet| all && quiet)
         });
         if let Some(indexed) = kept.as_ref().filter(|_| fresh) {
             return indexed.index.clone();
@@ -224,19 +240,28 @@ impl Grants {
         // Watch first, read then: a change in between is seen again, never missed.
         let watchers = self.bootstrap_watchers();
         let index = Arc::new(self.index_bootstrap(&self.bootstrap_objects()));
-        *kept = Some(Indexed { checked: now, index: index.clone(), watchers });
+        *kept = Some(Indexed {
+            checked: now,
+            index: index.clone(),
+            watchers,
+        });
         index
     }
 
     fn bootstrap_watchers(&self) -> Vec<Watcher> {
         let scope = Scope::Cluster(cluster::SYSTEM_ADMIN.into());
-        let watch = |r: &ResourceId| self.view.hub().watch(r, &scope, From::Now, None).ok();
-        self.bootstrap_resources().into_iter().filter_map(watch).collect()
+        let watch = |r| self.view.hub().watch(r, &scope, From::Now, None);
+        self.bootstrap_resources().into_iter().map(watch).collect()
     }
 
     fn bootstrap_resources(&self) -> [&ResourceId; 4] {
         let of = self.view.resources();
-        [&of.cluster_roles, &of.cluster_role_bindings, &of.roles, &of.role_bindings]
+        [
+            &of.cluster_roles,
+            &of.cluster_role_bindings,
+            &of.roles,
+            &of.role_bindings,
+        ]
     }
 
     /// ClusterRoles, ClusterRoleBindings, Roles, RoleBindings of `system:admin`.
@@ -249,7 +274,10 @@ impl Grants {
         let [cluster_roles, cluster_bindings, roles, bindings] = objects;
         let parsed = |object: &Object| (Box::from(&*object.key().name), self.parse(object));
         let cluster_roles: BTreeMap<Box<str>, Rules> = cluster_roles.iter().map(parsed).collect();
-        let mut index = Bootstrap { cluster_roles, ..Bootstrap::default() };
+        let mut index = Bootstrap {
+            cluster_roles,
+            ..Bootstrap::default()
+        };
         for object in cluster_bindings.iter().chain(bindings) {
             let binding = Binding::from_value(&object.value());
             let rules = if binding.to_cluster_role {

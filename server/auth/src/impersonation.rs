@@ -53,7 +53,9 @@ impl Impersonation {
                 UID => text.clone_into(&mut wish.uid),
                 GROUP => wish.groups.push(text.to_owned()),
                 _ => {
-                    let Some(key) = name.strip_prefix(EXTRA) else { continue };
+                    let Some(key) = name.strip_prefix(EXTRA) else {
+                        continue;
+                    };
                     let key = percent_decode(key).to_lowercase();
                     wish.extra.entry(key).or_default().push(text.to_owned());
                 }
@@ -78,8 +80,11 @@ impl Impersonation {
         let reference = |kind: &str, name: &str, version: &str, field: &str| {
             format!("{{{kind}  {name}  {version}  {field}}}")
         };
-        let mut all: Vec<String> =
-            self.groups.iter().map(|g| reference("Group", g, "", "")).collect();
+        let mut all: Vec<String> = self
+            .groups
+            .iter()
+            .map(|g| reference("Group", g, "", ""))
+            .collect();
         for (key, values) in &self.extra {
             let v1 = "authentication.k8s.io/v1";
             all.extend(values.iter().map(|v| reference("UserExtra", v, v1, key)));
@@ -102,7 +107,11 @@ impl Impersonation {
     ) -> hanse_wire::status::Result<UserInfo> {
         if !users::may_impersonate_groups(requester, &self.groups) {
             let why = "impersonation is not allowed for the requestor";
-            return Err(Status::forbidden(&GroupResource::new("", "users"), &self.user, why));
+            return Err(Status::forbidden(
+                &GroupResource::new("", "users"),
+                &self.user,
+                why,
+            ));
         }
         let may = |group: &str, resource: &str, sub: &str, namespace: &str, name: &str| {
             let want = Attributes {
@@ -208,7 +217,10 @@ mod tests {
 
     #[test]
     fn headers_are_read() {
-        assert_eq!(Impersonation::from_headers(&headers(&[("accept", "x")])).unwrap(), None);
+        assert_eq!(
+            Impersonation::from_headers(&headers(&[("accept", "x")])).unwrap(),
+            None
+        );
         let wish = Impersonation::from_headers(&headers(&[
             ("Impersonate-User", "u"),
             ("Impersonate-Group", "a"),
@@ -221,18 +233,28 @@ mod tests {
         let error = Impersonation::from_headers(&headers(&[("Impersonate-Group", "g")]));
         let error = error.unwrap_err();
         assert_eq!(error.code, 400);
-        assert_eq!(error.message, "requested [{Group  g    }] without impersonating a user");
+        assert_eq!(
+            error.message,
+            "requested [{Group  g    }] without impersonating a user"
+        );
     }
 
     #[test]
     fn groups_follow_from_the_name() {
         let master = UserInfo::new("m", &["system:masters"]);
         let other = UserInfo::new("o", &[]);
-        let wish = |user: &str| Impersonation { user: user.into(), ..Impersonation::default() };
+        let wish = |user: &str| Impersonation {
+            user: user.into(),
+            ..Impersonation::default()
+        };
         let account = wish("system:serviceaccount:ns:a").become_user(&master, Some("c"));
         assert_eq!(
             account.groups,
-            ["system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated"]
+            [
+                "system:serviceaccounts",
+                "system:serviceaccounts:ns",
+                "system:authenticated"
+            ]
         );
         assert!(account.extra.is_empty());
         let anonymous = wish("system:anonymous").become_user(&other, Some("c"));

@@ -26,39 +26,44 @@ struct Generations<K, T> {
 impl<K: Hash + Eq, T> Recent<K, T> {
     /// Keeps at least `capacity` and at most twice as many entries.
     #[must_use]
-    pub fn new(capacity: usize) -> ByVersion<T> {
-        let generations = Generations {
-            young: HashMap::new(),
-            old: HashMap::new(),
-        };
-        ByVersion {
-            generations: Mutex::new(generations),
-            capacity,
+    pub fn new(capacity: usize) -> Self {
+        let generations = Generations { young: HashMap::new(), old: HashMap::new() };
+        Self { generations: Mutex::new(generations), capacity }
+    }
+
+    /// What `make` makes of the key, from memory if it is there.
+    pub fn get(&self, key: K, make: impl FnOnce() -> T) -> Arc<T> {
+        match self.try_get(key, || Ok::<T, Infallible>(make())) {
+            Ok(value) => value,
+            Err(never) => match never {},
         }
     }
 
-    /// What `parse` makes of the object of this version, from memory if it is there.
-    pub fn get(&self, version: u64, parse: impl FnOnce() -> T) -> Arc<T> {
+    /// As [`Recent::get`]; a failure is not kept.
+    ///
+    /// # Errors
+    /// That of `make`.
+    pub fn try_get<E>(&self, key: K, make: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
         {
             let mut generations = self.generations.lock();
-            if let Some(found) = generations.young.get(&version) {
-                return found.clone();
+            if let Some(found) = generations.young.get(&key) {
+                return Ok(found.clone());
             }
-            if let Some(found) = generations.old.remove(&version) {
-                self.keep(&mut generations, version, found.clone());
-                return found;
+            if let Some(found) = generations.old.remove(&key) {
+                self.keep(&mut generations, key, found.clone());
+                return Ok(found);
             }
         }
-        let parsed = Arc::new(parse());
-        self.keep(&mut self.generations.lock(), version, parsed.clone());
-        parsed
+        let made = Arc::new(make()?);
+        self.keep(&mut self.generations.lock(), key, made.clone());
+        Ok(made)
     }
 
-    fn keep(&self, generations: &mut Generations<T>, version: u64, value: Arc<T>) {
+    fn keep(&self, generations: &mut Generations<K, T>, key: K, value: Arc<T>) {
         if generations.young.len() >= self.capacity {
             generations.old = std::mem::take(&mut generations.young);
         }
-        generations.young.insert(version, value);
+        generations.young.insert(key, value);
     }
 }
 

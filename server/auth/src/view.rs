@@ -98,7 +98,11 @@ impl View {
     /// Looks at what the hub shows.
     #[must_use]
     pub fn new(hub: Hub) -> View {
-        View { hub, resources: Resources::default(), tenancy: OnceLock::new() }
+        View {
+            hub,
+            resources: Resources::default(),
+            tenancy: OnceLock::new(),
+        }
     }
 
     /// The hub itself.
@@ -120,7 +124,12 @@ impl View {
         if let Some(known) = self.tenancy.get() {
             return Some(known);
         }
-        let export = self.get(&self.resources.api_exports, cluster::ROOT, "", group::TENANCY)?;
+        let export = self.get(
+            &self.resources.api_exports,
+            cluster::ROOT,
+            "",
+            group::TENANCY,
+        )?;
         let identity = export.text(&["status", "identityHash"])?;
         let id = |resource: &str| ResourceId::new(group::TENANCY, resource, &identity);
         Some(self.tenancy.get_or_init(|| TenancyResources {
@@ -138,14 +147,25 @@ impl View {
         namespace: &str,
         name: &str,
     ) -> Option<Object> {
-        self.hub.get(&ObjectKey::new(resource, &ClusterName::from(cluster), namespace, name))
+        self.hub.get(&ObjectKey::new(
+            resource,
+            &ClusterName::from(cluster),
+            namespace,
+            name,
+        ))
     }
 
     /// All objects of a resource in a scope, in the order of their keys; at most [`LIST_MAX`].
     #[must_use]
     pub fn list(&self, resource: &ResourceId, scope: &Scope) -> Vec<Object> {
-        let query = ListQuery { limit: Some(LIST_MAX), ..ListQuery::default() };
-        self.hub.list(resource, scope, query).map(|page| page.objects).unwrap_or_default()
+        let query = ListQuery {
+            limit: Some(LIST_MAX),
+            ..ListQuery::default()
+        };
+        self.hub
+            .list(resource, scope, &query)
+            .map(|page| page.objects)
+            .unwrap_or_default()
     }
 
     /// All objects of a resource in a logical cluster.
@@ -157,7 +177,12 @@ impl View {
     /// The LogicalCluster object of a logical cluster.
     #[must_use]
     pub fn logical_cluster(&self, name: &str) -> Option<Object> {
-        self.get(&self.resources.logical_clusters, name, "", cluster::OBJECT_NAME)
+        self.get(
+            &self.resources.logical_clusters,
+            name,
+            "",
+            cluster::OBJECT_NAME,
+        )
     }
 
     /// Canonical path of a logical cluster: its annotation, or its id.
@@ -198,7 +223,9 @@ impl View {
 
     /// One step down the tree.
     fn step(&self, at: &ClusterName, name: &str) -> Resolution {
-        let Some(tenancy) = self.tenancy() else { return Resolution::NotFound };
+        let Some(tenancy) = self.tenancy() else {
+            return Resolution::NotFound;
+        };
         let Some(workspace) = self.get(&tenancy.workspaces, at, "", name) else {
             return Resolution::NotFound;
         };
@@ -208,7 +235,9 @@ impl View {
             Some(_) => {}
         }
         if workspace.raw(&["spec", "mount"]).is_some() {
-            let url = workspace.text(&["spec", "URL"]).map(std::borrow::Cow::into_owned);
+            let url = workspace
+                .text(&["spec", "URL"])
+                .map(std::borrow::Cow::into_owned);
             return url.map_or(Resolution::NotFound, |url| Resolution::Mount { url });
         }
         match workspace.text(&["spec", "cluster"]) {
@@ -255,7 +284,9 @@ impl View {
     #[must_use]
     pub fn type_of_cluster(&self, name: &str) -> Option<WorkspaceType> {
         let object = self.logical_cluster(name)?;
-        self.workspace_type(&TypeRef::from_annotation(&object.annotation(annotation::TYPE)?)?)
+        self.workspace_type(&TypeRef::from_annotation(
+            &object.annotation(annotation::TYPE)?,
+        )?)
     }
 
     /// The secret that holds the identity of an export.
@@ -265,6 +296,11 @@ impl View {
         let namespace = reference("namespace");
         let namespace = namespace.as_deref().unwrap_or(IDENTITY_NAMESPACE);
         let name = reference("name")?;
-        self.get(&self.resources.secrets, &export.key().cluster, namespace, &name)
+        self.get(
+            &self.resources.secrets,
+            &export.key().cluster,
+            namespace,
+            &name,
+        )
     }
 }
