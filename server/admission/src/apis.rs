@@ -22,7 +22,10 @@ pub(crate) fn export(_: &Admission, request: &mut Request<'_>) -> Result<()> {
         let known = claims::is_claimable_without_identity(group_name, resource)
             || group_name == group::APIS;
         if text(claim, &["identityHash"]).is_empty() && !known {
-            let path = spec.child("permissionClaims").index(at).child("identityHash");
+            let path = spec
+                .child("permissionClaims")
+                .index(at)
+                .child("identityHash");
             let why = "identityHash is required for API types that are not built-in";
             return Err(request.forbidden(Error::invalid(&path, "", why)));
         }
@@ -40,7 +43,10 @@ pub(crate) fn export(_: &Admission, request: &mut Request<'_>) -> Result<()> {
 }
 
 fn schema_suffix(plural: &str, group: &str) -> String {
-    format!(".{plural}.{}", if group.is_empty() { "core" } else { group })
+    format!(
+        ".{plural}.{}",
+        if group.is_empty() { "core" } else { group }
+    )
 }
 
 /// `apis.kcp.io/APIBinding`, validating: permission to bind, whole claims, no way back.
@@ -49,9 +55,13 @@ pub(crate) fn binding(admission: &Admission, request: &mut Request<'_>) -> Resul
         return Ok(());
     }
     let (new, old) = (request.new_object(), request.old_object());
-    let (before, after) = (text(old, &["status", "phase"]), text(new, &["status", "phase"]));
+    let (before, after) = (
+        text(old, &["status", "phase"]),
+        text(new, &["status", "phase"]),
+    );
     if !before.is_empty() && after.is_empty() {
-        let why = format!("status.phase: Forbidden: cannot transition from {before:?} to {after:?}");
+        let why =
+            format!("status.phase: Forbidden: cannot transition from {before:?} to {after:?}");
         return Err(request.forbidden(why));
     }
     for (at, claim) in list(new, &["spec", "permissionClaims"]).iter().enumerate() {
@@ -65,13 +75,28 @@ pub(crate) fn binding(admission: &Admission, request: &mut Request<'_>) -> Resul
     if request.operation == Operation::Update && unchanged {
         return Ok(());
     }
-    let action = if request.operation == Operation::Create { "create" } else { "update" };
-    check_bind(admission, request, &["spec", "reference", "export"], action, "APIBinding")
+    let action = if request.operation == Operation::Create {
+        "create"
+    } else {
+        "update"
+    };
+    check_bind(
+        admission,
+        request,
+        &["spec", "reference", "export"],
+        action,
+        "APIBinding",
+    )
 }
 
 fn check_selector(request: &Request<'_>, at: usize, selector: &Value) -> Result<()> {
-    let all = selector.get("matchAll").and_then(Value::as_bool).unwrap_or_default();
-    let labels = selector.get("matchLabels").is_some_and(|l| l.as_object().is_some_and(|m| !m.is_empty()));
+    let all = selector
+        .get("matchAll")
+        .and_then(Value::as_bool)
+        .unwrap_or_default();
+    let labels = selector
+        .get("matchLabels")
+        .is_some_and(|l| l.as_object().is_some_and(|m| !m.is_empty()));
     let expressions = !list(selector, &["matchExpressions"]).is_empty();
     let some = labels || expressions;
     let path = format!("spec.permissionClaims[{at}].selector");
@@ -93,7 +118,13 @@ pub(crate) fn endpoint_slice(admission: &Admission, request: &mut Request<'_>) -
     if !ours || request.operation != Operation::Create {
         return Ok(());
     }
-    check_bind(admission, request, &["spec", "export"], "create", "APIExportEndpointSlice")
+    check_bind(
+        admission,
+        request,
+        &["spec", "export"],
+        "create",
+        "APIExportEndpointSlice",
+    )
 }
 
 /// The same refusal whether the export is unknown or forbidden, so that nothing leaks.
@@ -110,8 +141,9 @@ fn check_bind(
         return Ok(());
     }
     let export = join(path, name);
-    Err(request
-        .forbidden(format!("unable to {action} {kind}: no permission to bind to export {export}")))
+    Err(request.forbidden(format!(
+        "unable to {action} {kind}: no permission to bind to export {export}"
+    )))
 }
 
 /// `tenancy.kcp.io/APIResourceSchema`, validating.
@@ -173,7 +205,9 @@ fn check_schema_group(schema: &Value, errors: &mut Vec<String>) {
     let protected = |suffix: &str| group_name.ends_with(suffix) || group_name == &suffix[1..];
     if protected(".k8s.io") || protected(".kubernetes.io") {
         let approval = annotation(schema, key::API_APPROVED);
-        let at = Path::new("metadata").child("annotations").key(key::API_APPROVED);
+        let at = Path::new("metadata")
+            .child("annotations")
+            .key(key::API_APPROVED);
         let why = "protected groups must have approval annotation \
                    \"api-approved.kubernetes.io\", see \
                    https://github.com/kubernetes/enhancements/pull/1111";
@@ -233,8 +267,15 @@ fn check_structural(schema: &Value, path: &Path, errors: &mut Vec<String>) {
         let ErrorList(found) = found;
         // The compiler names fields from `openAPIV3Schema` on; here the schema stands bare.
         errors.extend(found.iter().map(|e| {
-            let tail = e.field.trim_start_matches("openAPIV3Schema").trim_start_matches('.');
-            let at = if tail.is_empty() { path.to_string() } else { format!("{path}.{tail}") };
+            let tail = e
+                .field
+                .trim_start_matches("openAPIV3Schema")
+                .trim_start_matches('.');
+            let at = if tail.is_empty() {
+                path.to_string()
+            } else {
+                format!("{path}.{tail}")
+            };
             format!("{at}: {}", e.body())
         }));
     }
@@ -251,12 +292,21 @@ pub(crate) fn reserved_crd_annotations(_: &Admission, request: &mut Request<'_>)
         return Ok(());
     }
     let meta = request.new_object().get("metadata");
-    let annotations = meta.and_then(|m| m.get("annotations")).and_then(Value::as_object);
+    let annotations = meta
+        .and_then(|m| m.get("annotations"))
+        .and_then(Value::as_object);
     let reserved = |name: &&String| {
-        let prefix = name.split_once('/').map(|(prefix, _)| prefix).unwrap_or_default();
+        let prefix = name
+            .split_once('/')
+            .map(|(prefix, _)| prefix)
+            .unwrap_or_default();
         prefix == group::APIS || prefix.ends_with(&format!(".{}", group::APIS))
     };
-    if let Some(name) = annotations.into_iter().flat_map(|a| a.keys()).find(reserved) {
+    if let Some(name) = annotations
+        .into_iter()
+        .flat_map(|a| a.keys())
+        .find(reserved)
+    {
         return Err(request.forbidden(format!("annotation {name:?} is reserved")));
     }
     Ok(())

@@ -15,11 +15,19 @@ fn is_request(request: &Request<'_>, subresource: &str) -> bool {
 
 /// True if the user has the verb on the signer, by name or by `domain/*`.
 fn may(admission: &Admission, request: &Request<'_>, verb: &str, signer: &str) -> bool {
-    let domain = signer.split_once('/').map(|(domain, _)| domain).unwrap_or_default();
-    [signer.to_owned(), format!("{domain}/*")].iter().any(|name| {
-        let want = Attributes::resource(request.user, verb, GROUP, "signers", name);
-        admission.authorizer().authorize(&want, Some(request.cluster)).allowed
-    })
+    let domain = signer
+        .split_once('/')
+        .map(|(domain, _)| domain)
+        .unwrap_or_default();
+    [signer.to_owned(), format!("{domain}/*")]
+        .iter()
+        .any(|name| {
+            let want = Attributes::resource(request.user, verb, GROUP, "signers", name);
+            admission
+                .authorizer()
+                .authorize(&want, Some(request.cluster))
+                .allowed
+        })
 }
 
 /// `CertificateApproval`, validating.

@@ -19,7 +19,10 @@ pub struct Claims {
 
 impl Claims {
     pub(crate) fn new(view: Arc<View>) -> Claims {
-        Claims { view, parsed: ByVersion::new(PARSED_MAX) }
+        Claims {
+            view,
+            parsed: ByVersion::new(PARSED_MAX),
+        }
     }
 
     /// The labels with the claim prefix that the object must have, no more and no fewer.
@@ -32,7 +35,9 @@ impl Claims {
         identity: &str,
         object: &Value,
     ) -> BTreeMap<String, String> {
-        let bindings = self.view.list_cluster(&self.view.resources().api_bindings, cluster);
+        let bindings = self
+            .view
+            .list_cluster(&self.view.resources().api_bindings, cluster);
         let parse = |o: &Object| self.parsed.get(o.resource_version(), || read(o));
         let parsed = bindings.iter().map(parse).filter(|b| !b.applied.is_empty());
         let bindings: Vec<BindingClaims> = parsed.map(|b| (*b).clone()).collect();
@@ -42,8 +47,15 @@ impl Claims {
 
 /// What a binding's status says is in force.
 fn read(object: &Object) -> BindingClaims {
-    let text = |path: &[&str]| object.text(path).map(|t| t.into_owned()).unwrap_or_default();
-    let raw = object.raw(&["status", "appliedPermissionClaims"]).unwrap_or(b"[]");
+    let text = |path: &[&str]| {
+        object
+            .text(path)
+            .map(|t| t.into_owned())
+            .unwrap_or_default()
+    };
+    let raw = object
+        .raw(&["status", "appliedPermissionClaims"])
+        .unwrap_or(b"[]");
     let list: Value = serde_json::from_slice(raw).unwrap_or_default();
     let applied: Vec<Claim> = claims::of_binding(&json!({"spec": {"permissionClaims": list}}));
     BindingClaims {

@@ -30,7 +30,10 @@ const MUTATING: [(&str, Plugin); 10] = [
     ("tenancy.kcp.io/Workspace", workspaces::workspace_mutate),
     ("DeletionFinalizer", metadata::finalizer_mutate),
     ("tenancy.kcp.io/Shard", workspaces::shard),
-    ("tenancy.kcp.io/WorkspaceTypeExists", workspaces::type_mutate),
+    (
+        "tenancy.kcp.io/WorkspaceTypeExists",
+        workspaces::type_mutate,
+    ),
     ("core.kcp.io/LogicalCluster", logical_clusters::mutate),
     ("apis.kcp.io/APIBinding", metadata::export_label),
     ("apis.kcp.io/ReservedNames", workspaces::reserved_names),
@@ -47,12 +50,18 @@ const VALIDATING: [(&str, Plugin); 14] = [
     ("tenancy.kcp.io/Workspace", workspaces::workspace_validate),
     ("DeletionFinalizer", metadata::finalizer_validate),
     ("tenancy.kcp.io/WorkspaceType", workspaces::workspace_type),
-    ("tenancy.kcp.io/WorkspaceTypeExists", workspaces::type_validate),
+    (
+        "tenancy.kcp.io/WorkspaceTypeExists",
+        workspaces::type_validate,
+    ),
     ("core.kcp.io/LogicalCluster", logical_clusters::validate),
     ("apis.kcp.io/APIExport", apis::export),
     ("apis.kcp.io/APIBinding", apis::binding),
     ("apis.kcp.io/APIExportEndpointSlice", apis::endpoint_slice),
-    ("apis.kcp.io/ReservedCRDAnnotations", apis::reserved_crd_annotations),
+    (
+        "apis.kcp.io/ReservedCRDAnnotations",
+        apis::reserved_crd_annotations,
+    ),
     ("kcp.io/ReservedCRDGroups", apis::reserved_crd_groups),
 ];
 
@@ -60,11 +69,26 @@ const VALIDATING: [(&str, Plugin); 14] = [
 const WITHOUT_EFFECT: [(&str, &str); 7] = [
     ("", "resourcequotas"),
     ("admissionregistration.k8s.io", "mutatingadmissionpolicies"),
-    ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings"),
-    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
-    ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
-    ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"),
-    ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
+    (
+        "admissionregistration.k8s.io",
+        "mutatingadmissionpolicybindings",
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "mutatingwebhookconfigurations",
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicies",
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicybindings",
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "validatingwebhookconfigurations",
+    ),
 ];
 
 /// Runs the plugins.
@@ -157,7 +181,9 @@ impl Admission {
     /// True if the export can be found and the user may bind it.
     #[must_use]
     pub fn may_bind(&self, user: &UserInfo, home: &str, path: &str, name: &str) -> bool {
-        let Some(cluster) = self.export_cluster(home, path, name) else { return false };
+        let Some(cluster) = self.export_cluster(home, path, name) else {
+            return false;
+        };
         let want = Attributes::resource(user, verb::BIND, group::APIS, "apiexports", name);
         self.authorizer.authorize_deep(&want, &cluster).allowed
     }
@@ -169,5 +195,8 @@ fn warnings(request: &Request<'_>) -> Vec<String> {
     if !creates || !inert {
         return Vec::new();
     }
-    vec![format!("{} are stored but have no effect in this version", request.group_resource())]
+    vec![format!(
+        "{} are stored but have no effect in this version",
+        request.group_resource()
+    )]
 }

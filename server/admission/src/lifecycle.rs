@@ -1,7 +1,7 @@
 //! Namespaces: nothing new in one that is missing or on its way out, and some stay.
 
-use crate::request::{Operation, Request, text};
 use crate::Admission;
+use crate::request::{Operation, Request, text};
 use hanse_wire::gvk::GroupResource;
 use hanse_wire::status::{Result, Status};
 
@@ -24,7 +24,10 @@ pub(crate) fn namespace(admission: &Admission, request: &mut Request<'_>) -> Res
     let view = admission.view();
     let resource = &view.resources().namespaces;
     let Some(found) = view.get(resource, request.cluster, "", request.namespace) else {
-        return Err(Status::not_found(&GroupResource::new("", "namespaces"), request.namespace));
+        return Err(Status::not_found(
+            &GroupResource::new("", "namespaces"),
+            request.namespace,
+        ));
     };
     let creates = request.operation == Operation::Create && request.subresource.is_empty();
     let terminating = || found.text(&["status", "phase"]).as_deref() == Some("Terminating");
@@ -43,5 +46,8 @@ pub(crate) fn namespace(admission: &Admission, request: &mut Request<'_>) -> Res
 }
 
 fn is_ending(admission: &Admission, request: &Request<'_>) -> bool {
-    admission.view().logical_cluster(request.cluster).is_none_or(|object| object.is_deleting())
+    admission
+        .view()
+        .logical_cluster(request.cluster)
+        .is_none_or(|object| object.is_deleting())
 }

@@ -23,7 +23,9 @@ pub(crate) fn mutate(_: &Admission, request: &mut Request<'_>) -> Result<()> {
     if !is_logical_cluster(request) || !enters {
         return Ok(());
     }
-    let Some(object) = request.object.as_deref_mut() else { return Ok(()) };
+    let Some(object) = request.object.as_deref_mut() else {
+        return Ok(());
+    };
     for list in ["initializers", "terminators"] {
         let wanted = object.get("spec").and_then(|s| s.get(list)).cloned();
         let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) else {
@@ -42,8 +44,11 @@ pub(crate) fn validate(admission: &Admission, request: &mut Request<'_>) -> Resu
     if !is_logical_cluster(request) {
         return Ok(());
     }
-    let privileged =
-        [user::MASTERS, user::LOGICAL_CLUSTER_ADMIN, user::WORKSPACE_BOOTSTRAPPER];
+    let privileged = [
+        user::MASTERS,
+        user::LOGICAL_CLUSTER_ADMIN,
+        user::WORKSPACE_BOOTSTRAPPER,
+    ];
     if privileged.iter().any(|g| request.user.in_group(g)) {
         return Ok(());
     }
@@ -76,9 +81,17 @@ fn ordinal(at: &str) -> u8 {
 
 fn validate_update(request: &Request<'_>) -> Result<()> {
     let (new, old) = (request.new_object(), request.old_object());
-    let (before, after) = (text(old, &["status", "phase"]), text(new, &["status", "phase"]));
+    let (before, after) = (
+        text(old, &["status", "phase"]),
+        text(new, &["status", "phase"]),
+    );
     let lists = |name: &str| {
-        (set(old, &["spec", name]), set(new, &["spec", name]), set(old, &["status", name]), set(new, &["status", name]))
+        (
+            set(old, &["spec", name]),
+            set(new, &["spec", name]),
+            set(old, &["status", name]),
+            set(new, &["status", name]),
+        )
     };
     let (old_spec, new_spec, old_status, new_status) = lists("initializers");
     if old_spec != new_spec {
@@ -111,7 +124,10 @@ fn validate_update(request: &Request<'_>) -> Result<()> {
     }
     let inactive = |object: &Value| annotation(object, key::INACTIVE) == "true";
     if inactive(new) && !inactive(old) && before != phase::READY {
-        let why = format!("annotation {} may only be added in phase Ready", key::INACTIVE);
+        let why = format!(
+            "annotation {} may only be added in phase Ready",
+            key::INACTIVE
+        );
         return Err(request.forbidden(why));
     }
     Ok(())

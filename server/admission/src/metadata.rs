@@ -9,7 +9,11 @@ use serde_json::Value;
 
 /// Kinds that cannot be without their finalizer, as rows.
 const FINALIZERS: [(&str, &str, &str); 2] = [
-    (group::CORE, "logicalclusters", finalizer::LOGICAL_CLUSTER_DELETION),
+    (
+        group::CORE,
+        "logicalclusters",
+        finalizer::LOGICAL_CLUSTER_DELETION,
+    ),
     (group::APIS, "apibindings", finalizer::API_BINDING),
 ];
 
@@ -32,14 +36,21 @@ fn is_deleting(object: &Value) -> bool {
 
 /// `...DeletionFinalizer`, mutating: put it there.
 pub(crate) fn finalizer_mutate(_: &Admission, request: &mut Request<'_>) -> Result<()> {
-    let Some(wanted) = required_finalizer(request) else { return Ok(()) };
+    let Some(wanted) = required_finalizer(request) else {
+        return Ok(());
+    };
     let present = set(request.new_object(), &["metadata", "finalizers"]).contains(wanted);
     if request.operation == Operation::Delete || present || is_deleting(request.new_object()) {
         return Ok(());
     }
-    let meta = request.object.as_deref_mut().and_then(|o| o.get_mut("metadata"));
+    let meta = request
+        .object
+        .as_deref_mut()
+        .and_then(|o| o.get_mut("metadata"));
     if let Some(meta) = meta.and_then(Value::as_object_mut) {
-        let list = meta.entry("finalizers").or_insert_with(|| Value::Array(Vec::new()));
+        let list = meta
+            .entry("finalizers")
+            .or_insert_with(|| Value::Array(Vec::new()));
         if let Some(list) = list.as_array_mut() {
             list.push(wanted.into());
         }
@@ -49,7 +60,9 @@ pub(crate) fn finalizer_mutate(_: &Admission, request: &mut Request<'_>) -> Resu
 
 /// `...DeletionFinalizer`, validating: only masters take it away.
 pub(crate) fn finalizer_validate(_: &Admission, request: &mut Request<'_>) -> Result<()> {
-    let Some(wanted) = required_finalizer(request) else { return Ok(()) };
+    let Some(wanted) = required_finalizer(request) else {
+        return Ok(());
+    };
     if request.operation == Operation::Delete {
         return Ok(());
     }

@@ -99,7 +99,10 @@ pub(crate) fn metadata_map<'a>(
     key: &str,
 ) -> Option<&'a mut Map<String, Value>> {
     let empty = || Value::Object(Map::new());
-    let meta = object.as_object_mut()?.entry("metadata").or_insert_with(empty);
+    let meta = object
+        .as_object_mut()?
+        .entry("metadata")
+        .or_insert_with(empty);
     let map = meta.as_object_mut()?.entry(key).or_insert_with(empty);
     if map.is_null() {
         *map = empty();
@@ -116,12 +119,18 @@ pub(crate) fn text<'a>(object: &'a Value, path: &[&str]) -> &'a str {
 /// The list at a path of an object; empty if there is none.
 pub(crate) fn list<'a>(object: &'a Value, path: &[&str]) -> &'a [Value] {
     let found = path.iter().try_fold(object, |value, key| value.get(key));
-    found.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    found
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
 }
 
 /// The strings of the list at a path, as a set.
 pub(crate) fn set<'a>(object: &'a Value, path: &[&str]) -> std::collections::BTreeSet<&'a str> {
-    list(object, path).iter().filter_map(Value::as_str).collect()
+    list(object, path)
+        .iter()
+        .filter_map(Value::as_str)
+        .collect()
 }
 
 /// An annotation of an object; empty if there is none.

@@ -20,7 +20,9 @@ pub(crate) fn workspace_mutate(admission: &Admission, request: &mut Request<'_>)
     let privileged = request.is_master();
     let owner = request.user.owner_annotation();
     let required = required_groups(admission, request);
-    let Some(annotations) = request.annotations_mut() else { return Ok(()) };
+    let Some(annotations) = request.annotations_mut() else {
+        return Ok(());
+    };
     if !privileged {
         annotations.insert(key::OWNER.into(), owner.into());
     }
@@ -35,7 +37,9 @@ pub(crate) fn workspace_mutate(admission: &Admission, request: &mut Request<'_>)
 
 fn required_groups(admission: &Admission, request: &Request<'_>) -> Option<String> {
     let parent = admission.view().logical_cluster(request.cluster)?;
-    parent.annotation(key::REQUIRED_GROUPS).map(std::borrow::Cow::into_owned)
+    parent
+        .annotation(key::REQUIRED_GROUPS)
+        .map(std::borrow::Cow::into_owned)
 }
 
 /// `tenancy.kcp.io/Workspace`, validating.
@@ -61,7 +65,9 @@ fn validate_create(request: &Request<'_>) -> Result<()> {
             return Err(request.forbidden("spec.URL can only be set by system privileged users"));
         }
     }
-    let Some(mount) = new.get("spec").and_then(|s| s.get("mount")) else { return Ok(()) };
+    let Some(mount) = new.get("spec").and_then(|s| s.get("mount")) else {
+        return Ok(());
+    };
     for field in ["kind", "name", "apiVersion"] {
         if text(mount, &["ref", field]).is_empty() {
             return Err(request.forbidden(format!("spec.mount.{field} must be set")));
@@ -106,24 +112,37 @@ fn validate_update(request: &Request<'_>) -> Result<()> {
 pub(crate) fn type_mutate(admission: &Admission, request: &mut Request<'_>) -> Result<()> {
     if !is_workspace(request)
         || request.operation != Operation::Create
-        || request.new_object().get("spec").is_some_and(|s| s.get("mount").is_some())
+        || request
+            .new_object()
+            .get("spec")
+            .is_some_and(|s| s.get("mount").is_some())
     {
         return Ok(());
     }
     let wanted = request.new_object().get("spec").and_then(|s| s.get("type"));
-    let wanted = wanted.and_then(TypeRef::from_value).filter(|t| !t.name.is_empty());
+    let wanted = wanted
+        .and_then(TypeRef::from_value)
+        .filter(|t| !t.name.is_empty());
     let wanted = match wanted {
         Some(wanted) => wanted,
         None => default_type(admission, request)?,
     };
     let found = find_type(admission, request, &wanted)?;
-    let path = if wanted.path.is_empty() { found.path.clone() } else { wanted.path };
-    let Some(object) = request.object.as_deref_mut() else { return Ok(()) };
-    if !found.additional_labels.is_empty() {
-        if let Some(labels) = metadata_map(object, "labels") {
-            for (label, value) in found.additional_labels {
-                labels.entry(label).or_insert_with(|| value.into());
-            }
+    let path = if wanted.path.is_empty() {
+        found.path.clone()
+    } else {
+        wanted.path
+    };
+    let Some(object) = request.object.as_deref_mut() else {
+        return Ok(());
+    };
+    let labels = found.additional_labels;
+    if let Some(map) = (!labels.is_empty())
+        .then(|| metadata_map(object, "labels"))
+        .flatten()
+    {
+        for (label, value) in labels {
+            map.entry(label).or_insert_with(|| value.into());
         }
     }
     if let Some(fields) = object.as_object_mut() {
@@ -141,9 +160,14 @@ fn parent_type(admission: &Admission, request: &Request<'_>) -> Result<Workspace
             cluster::OBJECT_NAME
         ))
     };
-    let parent = view.logical_cluster(request.cluster).ok_or_else(unresolved)?;
+    let parent = view
+        .logical_cluster(request.cluster)
+        .ok_or_else(unresolved)?;
     let annotated = parent.annotation(key::TYPE).ok_or_else(|| {
-        request.forbidden(format!("annotation {} on LogicalCluster must be set", key::TYPE))
+        request.forbidden(format!(
+            "annotation {} on LogicalCluster must be set",
+            key::TYPE
+        ))
     })?;
     let reference = TypeRef::from_annotation(&annotated).ok_or_else(|| {
         let form = "on LogicalCluster must be in the form of cluster:name";
@@ -156,7 +180,10 @@ fn parent_type(admission: &Admission, request: &Request<'_>) -> Result<Workspace
 }
 
 fn not_found_text(reference: &TypeRef) -> String {
-    format!("workspacetypes.tenancy.kcp.io \"{}\" not found", reference.qualified())
+    format!(
+        "workspacetypes.tenancy.kcp.io \"{}\" not found",
+        reference.qualified()
+    )
 }
 
 fn default_type(admission: &Admission, request: &Request<'_>) -> Result<TypeRef> {
@@ -182,11 +209,17 @@ fn find_type(
     }
     let parent = view.canonical_path(request.cluster);
     let found = types::search_path(&parent).find_map(|path| {
-        let reference = TypeRef { path: path.to_owned(), name: wanted.name.clone() };
+        let reference = TypeRef {
+            path: path.to_owned(),
+            name: wanted.name.clone(),
+        };
         view.workspace_type(&reference)
     });
     found.ok_or_else(|| {
-        request.forbidden(format!("workspace type {:?} cannot be resolved", wanted.qualified()))
+        request.forbidden(format!(
+            "workspace type {:?} cannot be resolved",
+            wanted.qualified()
+        ))
     })
 }
 
@@ -207,16 +240,32 @@ pub(crate) fn type_validate(admission: &Admission, request: &mut Request<'_>) ->
     if request.operation != Operation::Create || is_mount {
         return Ok(());
     }
-    let wanted = new.get("spec").and_then(|s| s.get("type")).and_then(TypeRef::from_value);
-    let Some(wanted) = wanted else { return Err(request.forbidden("spec.type must be set")) };
+    let wanted = new
+        .get("spec")
+        .and_then(|s| s.get("type"))
+        .and_then(TypeRef::from_value);
+    let Some(wanted) = wanted else {
+        return Err(request.forbidden("spec.type must be set"));
+    };
     let found = find_type(admission, request, &wanted)?;
     let view = admission.view();
-    let resolved = view.resolve_type(found).map_err(|why| request.forbidden(why))?;
+    let resolved = view
+        .resolve_type(found)
+        .map_err(|why| request.forbidden(why))?;
     for each in &resolved {
         let user = request.user;
-        let want =
-            Attributes::resource(user, verb::USE, group::TENANCY, "workspacetypes", &each.name);
-        if !admission.authorizer().authorize_deep(&want, &each.cluster).allowed {
+        let want = Attributes::resource(
+            user,
+            verb::USE,
+            group::TENANCY,
+            "workspacetypes",
+            &each.name,
+        );
+        if !admission
+            .authorizer()
+            .authorize_deep(&want, &each.cluster)
+            .allowed
+        {
             return Err(request.forbidden(format!(
                 "unable to use workspace type {}: missing verb='use' permission on workspacetype",
                 each.qualified()
@@ -224,7 +273,9 @@ pub(crate) fn type_validate(admission: &Admission, request: &mut Request<'_>) ->
         }
     }
     let parent = parent_type(admission, request)?;
-    let parent = view.resolve_type(parent).map_err(|why| request.forbidden(why))?;
+    let parent = view
+        .resolve_type(parent)
+        .map_err(|why| request.forbidden(why))?;
     types::check_nesting(&parent, &resolved).map_err(|why| request.forbidden(why))
 }
 
@@ -238,14 +289,18 @@ pub(crate) fn workspace_type(admission: &Admission, request: &mut Request<'_>) -
         let why = "root workspace type can only be created in root cluster";
         return Err(request.forbidden(why));
     }
-    let child = new.get("spec").and_then(|s| s.get("defaultChildWorkspaceType"));
+    let child = new
+        .get("spec")
+        .and_then(|s| s.get("defaultChildWorkspaceType"));
     if child.is_some_and(|c| text(c, &["path"]).is_empty()) {
         return Err(request.forbidden(".spec.defaultChildWorkspaceType.path must be set"));
     }
     for limit in ["limitAllowedChildren", "limitAllowedParents"] {
         for (at, each) in list(new, &["spec", limit, "types"]).iter().enumerate() {
             if text(each, &["path"]).is_empty() {
-                return Err(request.forbidden(format!(".spec.{limit}.types[{at}].path must be set")));
+                return Err(
+                    request.forbidden(format!(".spec.{limit}.types[{at}].path must be set"))
+                );
             }
         }
     }
@@ -296,8 +351,14 @@ pub(crate) fn shard(_: &Admission, request: &mut Request<'_>) -> Result<()> {
         return Ok(());
     }
     let base = text(request.new_object(), &["spec", "baseURL"]).to_owned();
-    let spec = request.object.as_deref_mut().and_then(|o| o.get_mut("spec"));
-    if let Some(spec) = spec.and_then(Value::as_object_mut).filter(|_| !base.is_empty()) {
+    let spec = request
+        .object
+        .as_deref_mut()
+        .and_then(|o| o.get_mut("spec"));
+    if let Some(spec) = spec
+        .and_then(Value::as_object_mut)
+        .filter(|_| !base.is_empty())
+    {
         for name in ["externalURL", "virtualWorkspaceURL"] {
             let url = spec.entry(name).or_insert_with(|| Value::from(""));
             if url.as_str() == Some("") {

@@ -228,11 +228,11 @@ impl Grants {
         let fresh = kept.as_mut().is_some_and(|indexed| {
             indexed.checked = now;
             // Each is asked: what one of them holds back must not be seen later as new.
-            indexed
+            let noisy = indexed
                 .watchers
                 .iter_mut()
-                .map(is_quiet)
-                .fold(true, |all, quiet| all && quiet)
+                .filter_map(|w| (!is_quiet(w)).then_some(()));
+            noisy.count() == 0
         });
         if let Some(indexed) = kept.as_ref().filter(|_| fresh) {
             return indexed.index.clone();

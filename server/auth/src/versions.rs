@@ -27,8 +27,14 @@ impl<K: Hash + Eq, T> Recent<K, T> {
     /// Keeps at least `capacity` and at most twice as many entries.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        let generations = Generations { young: HashMap::new(), old: HashMap::new() };
-        Self { generations: Mutex::new(generations), capacity }
+        let generations = Generations {
+            young: HashMap::new(),
+            old: HashMap::new(),
+        };
+        Self {
+            generations: Mutex::new(generations),
+            capacity,
+        }
     }
 
     /// What `make` makes of the key, from memory if it is there.
