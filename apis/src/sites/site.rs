@@ -13,7 +13,8 @@ api_type! {
         unschedulable: bool;
         /// How long silence is normal.
         times: Times;
-        /// Life of the syncer's client certificate in seconds; it is renewed after two thirds.
+        /// Life of the syncer's client certificate in seconds (30 days); it is renewed after a day,
+        /// or two thirds of its life, so that a site may be cut off for weeks.
         certificate_seconds: i64 {"minimum": 10, "maximum": 31536000};
         /// Whether the end of a Lost site's objects may be promised rather than seen: Tombstone
         /// frees the tenant's object once the deletion is durable in the inbox, Wait keeps it.
@@ -78,10 +79,10 @@ impl Times {
 }
 
 impl SiteSpec {
-    /// Life of a client certificate in seconds: one day unless the operator says otherwise.
+    /// Life of a client certificate in seconds: 30 days unless the operator says otherwise.
     #[must_use]
     pub fn certificate(&self) -> i64 {
-        or(self.certificate_seconds, 86_400)
+        or(self.certificate_seconds, 30 * 86_400)
     }
 }
 

@@ -190,16 +190,24 @@ fn pick<'a>(list: &'a [Named], name: &str, what: &str) -> Result<&'a Named> {
 
 fn content(base: &Path, file: &str, data: &str) -> Result<Vec<u8>> {
     if !data.is_empty() {
-        let packed: String = data.split_whitespace().collect();
-        return STANDARD
-            .decode(packed)
-            .map_err(|e| Error::Config(format!("inline data is not base64: {e}")));
+        return unpack(data);
     }
     if file.is_empty() {
         Ok(Vec::new())
     } else {
         read(&base.join(file))
     }
+}
+
+/// Reads base64 as it stands in kubeconfigs and Secrets.
+///
+/// # Errors
+/// [`Error::Config`] when it is none.
+pub fn unpack(data: &str) -> Result<Vec<u8>> {
+    let packed: String = data.split_whitespace().collect();
+    STANDARD
+        .decode(packed)
+        .map_err(|e| Error::Config(format!("inline data is not base64: {e}")))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
