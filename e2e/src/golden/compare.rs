@@ -1,0 +1,231 @@
+//! Two JSON documents, field by field. Lists of named objects are compared by name, so that one
+//! missing object is one difference and not as many as follow it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::Value;
+
+/// Characters of a value that a message shows.
+const SHOWN_MAX: usize = 300;
+
+/// One place where an answer is not as recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// Where, such as `metadata.labels.app` or `items[default/web].spec`.
+    pub path: String,
+    /// What was recorded; `None` when there was nothing.
+    pub expected: Option<Value>,
+    /// What came; `None` when nothing did.
+    pub actual: Option<Value>,
+}
+
+impl Difference {
+    /// A difference between two values that are both there.
+    pub fn new(path: &str, expected: Value, actual: Value) -> Difference {
+        Difference {
+            path: path.to_owned(),
+            expected: Some(expected),
+            actual: Some(actual),
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let show = |value: &Option<Value>| match value {
+            None => "nothing".to_owned(),
+            Some(value) => value.to_string().chars().take(SHOWN_MAX).collect(),
+        };
+        write!(
+            f,
+            "{}: expected {}, got {}",
+            self.path,
+            show(&self.expected),
+            show(&self.actual)
+        )
+    }
+}
+
+/// Adds every difference below `path`. What was recorded as removed is equal to anything.
+pub fn compare(path: &str, expected: &Value, actual: &Value, found: &mut Vec<Difference>) {
+    match (expected, actual) {
+        (Value::String(text), _) if removed(text) => {}
+        (Value::Object(expected), Value::Object(actual)) => {
+            for (key, value) in expected {
+                let path = join(path, key);
+                match actual.get(key) {
+                    Some(other) => compare(&path, value, other, found),
+                    None => missing(path, value, found),
+                }
+            }
+            for (key, value) in actual
+                .iter()
+                .filter(|(key, _)| !expected.contains_key(*key))
+            {
+                extra(join(path, key), value, found);
+            }
+        }
+        (Value::Array(expected), Value::Array(actual)) => {
+            match (by_name(expected), by_name(actual)) {
+                (Some(expected), Some(actual)) => named(path, &expected, &actual, found),
+                _ => listed(path, expected, actual, found),
+            }
+        }
+        (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64() => {}
+        (expected, actual) if expected == actual => {}
+        (expected, actual) => {
+            found.push(Difference::new(path, expected.clone(), actual.clone()));
+        }
+    }
+}
+
+fn listed(path: &str, expected: &[Value], actual: &[Value], found: &mut Vec<Difference>) {
+    for (index, value) in expected.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        match actual.get(index) {
+            Some(other) => compare(&path, value, other, found),
+            None => missing(path, value, found),
+        }
+    }
+    for (index, value) in actual.iter().enumerate().skip(expected.len()) {
+        extra(format!("{path}[{index}]"), value, found);
+    }
+}
+
+fn named(path: &str, expected: &Named<'_>, actual: &Named<'_>, found: &mut Vec<Difference>) {
+    for (name, (place, value)) in expected {
+        let path = format!("{path}[{name}]");
+        match actual.get(name) {
+            Some((_, other)) => compare(&path, value, other, found),
+            None => missing(format!("{path} at {place}"), value, found),
+        }
+    }
+    for (name, (place, value)) in actual
+        .iter()
+        .filter(|(name, _)| !expected.contains_key(*name))
+    {
+        extra(format!("{path}[{name}] at {place}"), value, found);
+    }
+    // With the same names on both sides the order counts.
+    let order = |of: &Named<'_>| {
+        let mut names: Vec<(usize, String)> = of
+            .iter()
+            .map(|(name, (place, _))| (*place, name.clone()))
+            .collect();
+        names.sort();
+        names
+            .into_iter()
+            .map(|(_, name)| Value::String(name))
+            .collect::<Vec<_>>()
+    };
+    let (expected, actual) = (order(expected), order(actual));
+    if expected.len() == actual.len() && expected != actual {
+        let same = expected.iter().all(|name| actual.contains(name));
+        if same {
+            found.push(Difference::new(
+                &format!("{path} order"),
+                expected.into(),
+                actual.into(),
+            ));
+        }
+    }
+}
+
+type Named<'a> = BTreeMap<String, (usize, &'a Value)>;
+
+/// The elements by the name of the object that each is or holds, where all have one of their own.
+fn by_name(list: &[Value]) -> Option<Named<'_>> {
+    let mut named = BTreeMap::new();
+    for (place, value) in list.iter().enumerate() {
+        let object = value.get("object").unwrap_or(value);
+        let metadata = object.get("metadata");
+        let name = match metadata.and_then(|metadata| metadata.get("name")?.as_str()) {
+            Some(name) => {
+                let namespace = metadata.and_then(|metadata| metadata.get("namespace")?.as_str());
+                namespace.map_or_else(|| name.to_owned(), |space| format!("{space}/{name}"))
+            }
+            // Discovery lists resources, versions and groups by other names.
+            None => ["resource", "subresource", "groupVersion", "name", "version"]
+                .into_iter()
+                .find_map(|key| value.get(key)?.as_str())?
+                .to_owned(),
+        };
+        if named.insert(name, (place, value)).is_some() {
+            return None;
+        }
+    }
+    Some(named)
+}
+
+fn missing(path: String, value: &Value, found: &mut Vec<Difference>) {
+    if !value
+        .as_str()
+        .is_some_and(|text| text.contains("<removed>"))
+    {
+        found.push(Difference {
+            path,
+            expected: Some(value.clone()),
+            actual: None,
+        });
+    }
+}
+
+/// What the recorder put in the place of secrets.
+fn removed(text: &str) -> bool {
+    text.contains("<removed>") || text == "<token>"
+}
+
+fn extra(path: String, value: &Value, found: &mut Vec<Difference>) {
+    found.push(Difference {
+        path,
+        expected: None,
+        actual: Some(value.clone()),
+    });
+}
+
+fn join(path: &str, key: &str) -> String {
+    match path {
+        "" => key.to_owned(),
+        path => format!("{path}.{key}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn paths(expected: Value, actual: Value) -> Vec<String> {
+        let mut found = Vec::new();
+        compare("", &expected, &actual, &mut found);
+        found
+            .into_iter()
+            .map(|difference| difference.path)
+            .collect()
+    }
+
+    #[test]
+    fn each_field_is_named() {
+        let expected = json!({"a": 1, "b": {"c": "x", "d": 2.0}, "e": [1, 2]});
+        assert!(paths(expected.clone(), expected.clone()).is_empty());
+        let actual = json!({"a": 2, "b": {"d": 2, "f": null}, "e": [1, 3, 4]});
+        assert_eq!(paths(expected, actual), ["a", "b.c", "b.f", "e[1]", "e[2]"]);
+    }
+
+    #[test]
+    fn named_objects_are_compared_by_name() {
+        let object = |name: &str, x: i32| json!({"metadata": {"name": name}, "x": x});
+        let expected = json!([object("a", 1), object("b", 2), object("c", 3)]);
+        let actual = json!([object("b", 2), object("c", 4)]);
+        assert_eq!(paths(expected.clone(), actual), ["[a] at 0", "[c].x"]);
+        let swapped = json!([object("b", 2), object("a", 1), object("c", 3)]);
+        assert_eq!(paths(expected, swapped), [" order"]);
+    }
+
+    #[test]
+    fn what_was_removed_is_equal_to_anything() {
+        assert!(paths(json!({"token": "<removed>"}), json!({"token": "abc"})).is_empty());
+        assert!(paths(json!({"token": "<removed>"}), json!({})).is_empty());
+    }
+}
