@@ -60,8 +60,7 @@ pub fn bookmark_object(
     resource_version: u64,
     initial_events_end: bool,
 ) -> hanse_json::Value {
-    let mut metadata =
-        json!({"creationTimestamp": null, "resourceVersion": resource_version.to_string()});
+    let mut metadata = json!({"resourceVersion": resource_version.to_string()});
     if initial_events_end {
         metadata["annotations"] = json!({INITIAL_EVENTS_END: "true"});
     }
@@ -99,7 +98,7 @@ mod tests {
             text,
             "{\"type\":\"BOOKMARK\",\"object\":{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\
              \"metadata\":{\"annotations\":{\"k8s.io/initial-events-end\":\"true\"},\
-             \"creationTimestamp\":null,\"resourceVersion\":\"511\"}}}\n"
+             \"resourceVersion\":\"511\"}}}\n"
         );
         let text = error_frame(&Status::expired("too old resource version: 1 (964)"));
         assert_eq!(text.iter().filter(|&&c| c == b'\n').count(), 1);
