@@ -3,9 +3,10 @@
 //! Start at [`Schema`]. [`field`], [`names`] and [`meta`] are the vocabulary in which every room
 //! says what is wrong with an object. Inside, [`props`] is a schema as written, [`node`] as
 //! compiled; one file per verb walks the compiled tree: `prune`, `default`, `validate`, `lists`,
-//! `embedded`. The crate is pure: no I/O, no clock. Invariant: on the same input the answers are
+//! `embedded`. [`crd`] is all about CustomResourceDefinitions. The crate is pure: no I/O, no clock. Invariant: on the same input the answers are
 //! those of Kubernetes' apiextensions, which the oracle under `e2e/oracles/schema` checks.
 
+pub mod crd;
 mod default;
 mod embedded;
 pub mod field;

@@ -44,11 +44,27 @@ pub fn validate_object_meta(
     rule: NameRule,
     path: &Path,
 ) -> ErrorList {
+    validate_object_meta_with(
+        meta,
+        namespaced,
+        &|name, prefix| rule.check(name, prefix),
+        path,
+    )
+}
+
+/// As [`validate_object_meta`], for kinds whose names follow a rule of their own: `rule` answers
+/// the complaints about a name, or (`true`) about the beginning of one.
+pub fn validate_object_meta_with(
+    meta: &Value,
+    namespaced: bool,
+    rule: &dyn Fn(&str, bool) -> Vec<String>,
+    path: &Path,
+) -> ErrorList {
     let mut errors = ErrorList::new();
     let generate_name = text(meta, "generateName");
     if !generate_name.is_empty() {
         let at = path.child("generateName");
-        let complaints = rule.check(generate_name, true);
+        let complaints = rule(generate_name, true);
         errors.extend(
             complaints
                 .into_iter()
@@ -61,7 +77,7 @@ pub fn validate_object_meta(
         errors.push(Error::required(&at, "name or generateName is required"));
     } else {
         errors.extend(
-            rule.check(name, false)
+            rule(name, false)
                 .into_iter()
                 .map(|c| Error::invalid(&at, name, c)),
         );

@@ -24,6 +24,8 @@ pub enum Type {
     Integer,
     Number,
     Boolean,
+    /// A word that is no type; CRD validation refuses it, see [`Checks::unknown_type`].
+    Unknown,
 }
 
 impl Type {
@@ -35,14 +37,15 @@ impl Type {
             "integer" => Type::Integer,
             "number" => Type::Number,
             "boolean" => Type::Boolean,
-            _ => Type::Any,
+            "" => Type::Any,
+            _ => Type::Unknown,
         }
     }
 
-    /// The keyword's text; empty for [`Type::Any`].
+    /// The keyword's text; empty for [`Type::Any`] and [`Type::Unknown`].
     pub fn name(self) -> &'static str {
         match self {
-            Type::Any => "",
+            Type::Any | Type::Unknown => "",
             Type::Object => "object",
             Type::Array => "array",
             Type::String => "string",
@@ -94,6 +97,8 @@ pub struct Checks {
     /// The pattern as written, for messages.
     pub pattern_text: Box<str>,
     pub enumeration: Box<[Literal]>,
+    /// The word of [`Type::Unknown`].
+    pub unknown_type: Box<str>,
 }
 
 /// `allOf`, `oneOf`, `anyOf`, `not`.
@@ -250,7 +255,12 @@ impl Node {
 }
 
 fn compile_checks(props: &Props) -> Option<Box<Checks>> {
+    let unknown_type = match Type::parse(&props.ty) {
+        Type::Unknown => props.ty.as_str(),
+        _ => "",
+    };
     let has_any = !props.format.is_empty()
+        || !unknown_type.is_empty()
         || !props.pattern.is_empty()
         || !props.enumeration.is_empty()
         || props.maximum.is_some()
@@ -282,6 +292,7 @@ fn compile_checks(props: &Props) -> Option<Box<Checks>> {
             pattern: pattern::compile(&props.pattern).ok(),
             pattern_text: props.pattern.as_str().into(),
             enumeration: props.enumeration.iter().map(Literal::from).collect(),
+            unknown_type: unknown_type.into(),
         })
     })
 }

@@ -19,19 +19,61 @@ pub fn compile(pattern: &str) -> Result<Regex, String> {
         ));
     }
     let translated = translate(pattern);
-    RegexBuilder::new(&translated)
+    let built = RegexBuilder::new(&translated)
         .size_limit(PATTERN_SIZE_MAX)
-        .build()
-        .map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => "expression too large".to_owned(),
-            other => format!("error parsing regexp: {}", last_line(&other.to_string())),
-        })
+        .build();
+    built.map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => "expression too large".to_owned(),
+        other => format!(
+            "error parsing regexp: {}",
+            go_reason(&other.to_string(), pattern)
+        ),
+    })
 }
 
-/// The crate's errors draw the pattern over several lines; the reason is in the last.
-fn last_line(text: &str) -> String {
-    let line = text.lines().last().unwrap_or(text).trim();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+/// Go's words for the common mistakes; the crate's own for the others.
+fn go_reason(text: &str, pattern: &str) -> String {
+    // The crate draws the pattern, marks the place below it, and says why in the last line.
+    let lines: Vec<&str> = text.lines().collect();
+    let why = lines
+        .last()
+        .map_or(text, |line| line.strip_prefix("error: ").unwrap_or(line));
+    let marked = lines
+        .iter()
+        .rev()
+        .find(|line| line.contains('^') && !line.contains("error"));
+    let span = marked.map_or((0, 0), |line| {
+        let start = line.find('^').unwrap_or(4).saturating_sub(4);
+        (start, line.matches('^').count())
+    });
+    let shown: String = pattern.chars().skip(span.0).take(span.1).collect();
+    let rest: String = pattern.chars().skip(span.0).collect();
+    let known: &[(&str, &str, &str)] = &[
+        ("unclosed group", "missing closing )", pattern),
+        ("unopened group", "unexpected )", pattern),
+        ("unclosed character class", "missing closing ]", &rest),
+        (
+            "look-around",
+            "invalid or unsupported Perl syntax",
+            shown.get(..3).unwrap_or(&shown),
+        ),
+        (
+            "missing expression",
+            "missing argument to repetition operator",
+            &shown,
+        ),
+        ("backreferences", "invalid escape sequence", &shown),
+        ("unrecognized escape", "invalid escape sequence", &shown),
+        (
+            "invalid character class range",
+            "invalid character class range",
+            &shown,
+        ),
+    ];
+    match known.iter().find(|(theirs, ..)| why.contains(theirs)) {
+        Some((_, reason, what)) => format!("{reason}: `{what}`"),
+        None => why.to_owned(),
+    }
 }
 
 /// RE2 means ASCII by `\d`, `\s`, `\w` and `\b`, and has `\Q...\E` and `\C`; a `[` inside a class
@@ -157,9 +199,20 @@ mod tests {
 
     #[test]
     fn refusals() {
-        assert!(compile("(?=a)").is_err());
-        assert!(compile("[a").is_err());
-        assert!(compile(r"\1").is_err());
+        for (pattern, why) in [
+            ("(", "missing closing ): `(`"),
+            ("a)", "unexpected ): `a)`"),
+            ("b[a", "missing closing ]: `[a`"),
+            ("(?=a)", "invalid or unsupported Perl syntax: `(?=`"),
+            (r"a\1", r"invalid escape sequence: `\1`"),
+            ("*", "missing argument to repetition operator: `*`"),
+            ("[z-a]", "invalid character class range: `z-a`"),
+        ] {
+            assert_eq!(
+                compile(pattern).unwrap_err(),
+                format!("error parsing regexp: {why}")
+            );
+        }
         assert!(compile("((a{1000}){1000}){1000}").is_err());
     }
 }

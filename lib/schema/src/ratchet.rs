@@ -31,9 +31,7 @@ pub fn old_item<'o>(node: &Node, old: Option<&'o Value>, item: &Value) -> Option
     }
     let old = old?.as_array()?;
     let wanted = item_key(node, item)?;
-    // The last of several items with one key wins, as in a Go map that is filled in order.
     old.iter()
-        .rev()
         .find(|candidate| item_key(node, candidate).is_some_and(|key| key == wanted))
 }
 

@@ -294,10 +294,10 @@ impl Walk<'_> {
     }
 
     fn types(&self, node: &Node, value: &Value, at: &At<'_>) -> Outcome {
-        let name = if self.is_int_or_string(node) {
-            "integer,string"
-        } else {
-            node.ty.name()
+        let name = match (node.ty, node.checks.as_deref()) {
+            _ if self.is_int_or_string(node) => "integer,string",
+            (Type::Unknown, Some(checks)) => &checks.unknown_type,
+            (ty, _) => ty.name(),
         };
         if value.is_null() {
             if !name.is_empty() && !node.nullable {
