@@ -1,1 +1,20 @@
-//! Workspaces, logical clusters, exports, bindings: what a logical cluster serves and how it is born and dies.
+//! Workspaces, logical clusters, exports, bindings: what a logical cluster serves and how it is
+//! born and dies.
+
+pub mod bind;
+mod birth;
+mod bootstrap;
+pub mod exports;
+mod forms;
+pub mod objects;
+mod tenancy;
+pub mod workspace_types;
+
+#[cfg(test)]
+mod tests;
+
+pub use birth::{INITIALIZER_UNIVERSAL, Newborn, Plan};
+pub use bootstrap::BootstrapError;
+pub use forms::Forms;
+pub use objects::{Draft, Maker};
+pub use tenancy::{ShardConfig, Tenancy};

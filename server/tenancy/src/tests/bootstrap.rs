@@ -1,0 +1,87 @@
+//! The first objects of a shard.
+
+use super::{golden, play, same};
+use hanse_cache::ResourceId;
+use serde_json::Value;
+
+#[test]
+fn system_admin_is_as_recorded() {
+    play(|world| async move {
+        let of = world.tenancy.view().resources().clone();
+        for (resource, path) in [
+            (&of.cluster_roles, "/clusterroles"),
+            (&of.cluster_role_bindings, "/clusterrolebindings"),
+            (&of.roles, "/roles"),
+            (&of.role_bindings, "/rolebindings"),
+        ] {
+            let ours = world.list(resource, "system:admin");
+            same(
+                &ours,
+                &golden("system-admin-rbac.json", path),
+                &str::to_owned,
+            );
+        }
+    });
+}
+
+#[test]
+fn root_is_as_recorded() {
+    play(|world| async move {
+        let view = world.tenancy.view();
+        let of = view.resources().clone();
+        let tenancy = view.tenancy().unwrap().clone();
+        let shards = world.tenancy.shards().unwrap();
+        let rows: [(&ResourceId, &str); 11] = [
+            (&of.namespaces, "/root/api/v1/namespaces"),
+            (&of.config_maps, "/root/api/v1/configmaps"),
+            (&of.service_accounts, "/root/api/v1/serviceaccounts"),
+            (&of.cluster_roles, "/clusterroles"),
+            (&of.cluster_role_bindings, "/clusterrolebindings"),
+            (&of.api_bindings, "/apibindings"),
+            (&of.api_exports, "/apiexports"),
+            (&of.endpoint_slices, "/apiexportendpointslices"),
+            (&of.logical_clusters, "/logicalclusters"),
+            (&tenancy.workspace_types, "/workspacetypes"),
+            (&shards, "/shards"),
+        ];
+        for (resource, path) in rows {
+            let ours = world.list(resource, "root");
+            same(&ours, &golden("root.json", path), &str::to_owned);
+        }
+        let schemas = world.list(&of.api_resource_schemas, "root");
+        same(
+            &schemas,
+            &golden("root-schemas.json", "/apiresourceschemas"),
+            &str::to_owned,
+        );
+        assert_eq!(world.list(&of.secrets, "root").len(), 5);
+        assert_eq!(world.list(&of.crds, "system:bound-crds").len(), 10);
+        assert_eq!(world.list(&of.api_bindings, "system:shard").len(), 5);
+    });
+}
+
+#[test]
+fn a_second_start_changes_nothing_and_gives_rights_back() {
+    play(|world| async move {
+        let tenancy = &world.tenancy;
+        let before = tenancy.view().hub().version();
+        tenancy.bootstrap().await.unwrap();
+        assert_eq!(tenancy.view().hub().version(), before);
+        let of = tenancy.view().resources().clone();
+        let role = tenancy
+            .view()
+            .get(&of.cluster_roles, "system:admin", "", "cluster-admin");
+        let role = role.unwrap();
+        let mut value = role.value();
+        value["rules"] = Value::Array(Vec::new());
+        tenancy
+            .commit(vec![tenancy.maker().update(&role, &value).unwrap()])
+            .await
+            .unwrap();
+        tenancy.bootstrap().await.unwrap();
+        let role = tenancy
+            .view()
+            .get(&of.cluster_roles, "system:admin", "", "cluster-admin");
+        assert_eq!(role.unwrap().value()["rules"].as_array().unwrap().len(), 2);
+    });
+}
