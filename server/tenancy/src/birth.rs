@@ -384,7 +384,11 @@ impl Tenancy {
             workspace["metadata"]["annotations"][key] = value.into();
         }
         let ready = newborn.phase == phase::READY;
-        let owner = plan.owner.as_deref().filter(|_| ready).and_then(objects::reduced_owner);
+        let owner = plan
+            .owner
+            .as_deref()
+            .filter(|_| ready)
+            .and_then(objects::reduced_owner);
         if let Some(owner) = owner {
             workspace["metadata"]["annotations"][annotation::OWNER] = owner.into();
         }

@@ -9,8 +9,8 @@
 use crate::bind::Offer;
 use crate::objects::{self, Draft};
 use crate::tenancy::Tenancy;
-use hanse_apis::kcp::{IDENTITY_NAMESPACE, annotation, cluster, group, phase};
 use hanse_apis::kcp::conditions as condition;
+use hanse_apis::kcp::{IDENTITY_NAMESPACE, annotation, cluster, group, phase};
 use hanse_auth::rbac::{PolicyRule, uncovered};
 use hanse_cache::{ClusterName, CommitError, Object, ResourceId, Write};
 use hanse_rules::conditions::{self, State};
