@@ -85,14 +85,9 @@ async fn is_gone(shared: &Shared, name: &str, entry: &Entry) -> Result<bool, Err
         .delete(&resource, &place.namespace, &place.name, uid)
         .await
     {
-        Ok(_) => {
-            // Most objects are gone at once; those with finalizers are looked at again.
-            let left = shared
-                .site
-                .find(&resource, &place.namespace, &place.name)
-                .await?;
-            Ok(left.is_none())
-        }
+        // A server that answers with a Status has deleted; with the object, it waits for its
+        // finalizers or its processes.
+        Ok(answer) => Ok(answer["kind"] == "Status"),
         Err(error) if error.is_not_found() => Ok(true),
         Err(error) if error.is_conflict() => Ok(false),
         Err(error) => Err(error),

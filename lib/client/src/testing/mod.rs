@@ -451,7 +451,8 @@ impl State {
             .is_some_and(|f| !f.is_empty());
         let key = Self::key(address);
         if !held {
-            return Ok(self.commit(key, None));
+            self.commit(key, None);
+            return Ok(json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}));
         }
         if live["metadata"].get("deletionTimestamp").is_some() {
             return Ok(live);
