@@ -21,6 +21,7 @@ pub mod table;
 pub mod time;
 pub mod warning;
 pub mod watch;
+pub mod yaml;
 
 pub use gvk::{GroupKind, GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource};
 pub use status::{Cause, Details, Reason, Result, Status};
