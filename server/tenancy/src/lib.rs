@@ -4,7 +4,6 @@
 pub mod bind;
 mod birth;
 mod bootstrap;
-pub mod catalog;
 pub mod exports;
 mod forms;
 pub mod objects;
@@ -16,7 +15,6 @@ mod tests;
 
 pub use birth::{INITIALIZER_UNIVERSAL, Newborn, Plan};
 pub use bootstrap::BootstrapError;
-pub use catalog::{Catalog, Lookup, Surface};
 pub use forms::Forms;
 pub use objects::{Draft, Maker};
 pub use tenancy::{ShardConfig, Tenancy};

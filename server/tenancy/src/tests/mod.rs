@@ -12,7 +12,6 @@ use std::sync::Arc;
 mod authorization;
 mod birth;
 mod bootstrap;
-mod catalog;
 
 /// A bootstrapped shard.
 pub(crate) struct World {

@@ -1,0 +1,139 @@
+//! From an event to the keys that it concerns. Cheap for the many events that concern nobody: a
+//! few comparisons of interned names, no parsing.
+
+use hanse_cache::{Event, Hub, ListQuery, Object, ResourceId, Scope};
+
+use crate::key::Key;
+use crate::plan::World;
+
+/// Calls `add` for each key that an event concerns.
+pub fn keys(world: &World<'_>, event: &Event, add: &mut impl FnMut(Key)) {
+    let hub = world.hub;
+    let object = event.object();
+    let key = object.key();
+    let cluster = &key.cluster;
+    match (
+        key.resource.group(),
+        key.resource.resource(),
+        key.resource.identity(),
+    ) {
+        ("", "namespaces", "") => add(Key::Namespace(cluster.clone(), key.name.clone())),
+        ("", "serviceaccounts", "") => {
+            if event.is_delete() && &*key.name == "default" {
+                add(Key::Namespace(cluster.clone(), key.namespace.clone()));
+            }
+            tokens_of(hub, object, add);
+        }
+        ("", "configmaps", "") if &*key.name == crate::namespaces::ROOT_CA => {
+            add(Key::Namespace(cluster.clone(), key.namespace.clone()));
+        }
+        ("", "secrets", "") if !event.is_delete() && crate::tokens::is_token(object) => {
+            add(Key::Token(key.clone()));
+        }
+        ("apiextensions.k8s.io", "customresourcedefinitions", "") => {
+            siblings(hub, object, add);
+        }
+        ("rbac.authorization.k8s.io", "clusterroles", "") => add(Key::Roles(cluster.clone())),
+        ("certificates.k8s.io", "certificatesigningrequests", "") if !event.is_delete() => {
+            add(Key::Certificate(key.clone()));
+        }
+        _ => {}
+    }
+    if event.is_delete() {
+        deleted(world, object, add);
+    } else {
+        alive(object, add);
+    }
+}
+
+fn alive(object: &Object, add: &mut impl FnMut(Key)) {
+    if object.owners().next().is_some() {
+        add(Key::Dependent(object.key().clone()));
+    }
+    if object.is_deleting() && crate::garbage::waits(object) {
+        add(Key::Owner(object.key().clone()));
+    }
+}
+
+/// A deleted object frees or dooms its dependents, may be what an owner waited for, and may be the
+/// last of a namespace or of a CRD.
+fn deleted(world: &World<'_>, object: &Object, add: &mut impl FnMut(Key)) {
+    let hub = world.hub;
+    let key = object.key();
+    for dependent in hub.by_owner(&key.cluster, object.uid()) {
+        add(Key::Dependent(dependent));
+    }
+    if object.owners().next().is_some() {
+        for owner in crate::garbage::owners_waiting(world, object) {
+            add(Key::Owner(owner));
+        }
+    }
+    if !key.namespace.is_empty() {
+        let namespace = crate::namespaces::key(&key.cluster, &key.namespace);
+        if hub.get(&namespace).is_some_and(|n| n.is_deleting()) {
+            add(Key::Namespace(key.cluster.clone(), key.namespace.clone()));
+        }
+    }
+    if key.resource.identity() == crate::crds::LOCAL {
+        let name = format!("{}.{}", key.resource.resource(), key.resource.group());
+        add(Key::Crd(key.cluster.clone(), name.into()));
+    }
+}
+
+/// A change of one CRD's names may settle the conflict of another of its group.
+fn siblings(hub: &Hub, object: &Object, add: &mut impl FnMut(Key)) {
+    let key = object.key();
+    add(Key::Crd(key.cluster.clone(), key.name.clone()));
+    let group = |name: &str| name.split_once('.').map(|(_, group)| group.to_owned());
+    let own = group(&key.name);
+    for other in list(hub, &key.resource, &Scope::Cluster(key.cluster.clone())) {
+        if other.key().name != key.name && group(&other.key().name) == own {
+            add(Key::Crd(key.cluster.clone(), other.key().name.clone()));
+        }
+    }
+}
+
+fn tokens_of(hub: &Hub, account: &Object, add: &mut impl FnMut(Key)) {
+    let key = account.key();
+    let scope = Scope::Namespace(key.cluster.clone(), key.namespace.clone());
+    for secret in list(hub, &crate::tokens::secrets(), &scope) {
+        if crate::tokens::account_of(&secret).as_deref() == Some(&*key.name) {
+            add(Key::Token(secret.key().clone()));
+        }
+    }
+}
+
+/// The objects of a scope; empty when they cannot be read, which an event or a scan repeats.
+pub(crate) fn list(hub: &Hub, resource: &ResourceId, scope: &Scope) -> Vec<Object> {
+    hub.list(resource, scope, &ListQuery::default())
+        .map(|page| page.objects)
+        .unwrap_or_default()
+}
+
+/// Every key there is work for, for a start without a position.
+pub fn everything(hub: &Hub, add: &mut impl FnMut(Key)) {
+    for resource in hub.resources() {
+        for object in list(hub, &resource, &Scope::Wildcard) {
+            let key = object.key();
+            match (resource.group(), resource.resource(), resource.identity()) {
+                ("", "namespaces", "") => {
+                    add(Key::Namespace(key.cluster.clone(), key.name.clone()))
+                }
+                ("", "secrets", "") if crate::tokens::is_token(&object) => {
+                    add(Key::Token(key.clone()));
+                }
+                ("apiextensions.k8s.io", "customresourcedefinitions", "") => {
+                    add(Key::Crd(key.cluster.clone(), key.name.clone()));
+                }
+                ("rbac.authorization.k8s.io", "clusterroles", "") => {
+                    add(Key::Roles(key.cluster.clone()));
+                }
+                ("certificates.k8s.io", "certificatesigningrequests", "") => {
+                    add(Key::Certificate(key.clone()));
+                }
+                _ => {}
+            }
+            alive(&object, add);
+        }
+    }
+}
