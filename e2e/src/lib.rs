@@ -13,6 +13,7 @@ pub mod kubeconfig;
 pub mod kubectl;
 pub mod pki;
 pub mod process;
+pub mod script;
 pub mod site;
 pub mod tools;
 pub mod wait;

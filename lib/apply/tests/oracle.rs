@@ -105,8 +105,7 @@ fn spec_schema() -> Value {
         "properties": {
             "name": {"type": "string"}, "v": {"type": "integer"},
             "deep": {
-                "type": "array",
-                "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"],
+                "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"],
                 "items": {"type": "object", "properties": {
                     "id": {"type": "integer"}, "w": {"type": "string"}
                 }}
@@ -119,8 +118,7 @@ fn spec_schema() -> Value {
             "num": {"type": "integer"}, "text": {"type": "string"}, "flag": {"type": "boolean"},
             "map": strings, "unit": atomic_map,
             "struct": {"type": "object", "properties": {
-                "a": {"type": "string"},
-                "b": {"type": "object", "properties": {"c": {"type": "integer"}}}
+                "a": {"type": "string"}, "b": {"type": "object", "properties": {"c": {"type": "integer"}}}
             }},
             "plain": {"type": "array", "items": {"type": "string"}},
             "set": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"},
@@ -524,8 +522,7 @@ fn strategic_merge_as_the_original() {
         compared += 1;
         assert!(
             agree,
-            "seed {seed} round {round}\ndocument: {document}\npatch:    {patch}\nours:   {}\n\
-             theirs: {theirs}",
+            "seed {seed} round {round}\ndocument: {document}\npatch:    {patch}\nours:   {}\ntheirs: {theirs}",
             mine.map_or_else(|e| e.to_string(), |v| v.to_string())
         );
     }

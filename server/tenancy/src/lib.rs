@@ -4,6 +4,7 @@
 pub mod bind;
 mod birth;
 mod bootstrap;
+pub mod catalog;
 pub mod exports;
 mod forms;
 pub mod objects;
@@ -15,6 +16,7 @@ mod tests;
 
 pub use birth::{INITIALIZER_UNIVERSAL, Newborn, Plan};
 pub use bootstrap::BootstrapError;
+pub use catalog::{Catalog, Lookup, Surface};
 pub use forms::Forms;
 pub use objects::{Draft, Maker};
 pub use tenancy::{ShardConfig, Tenancy};

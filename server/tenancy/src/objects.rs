@@ -77,7 +77,7 @@ impl Maker {
 
     /// Stored forms of resources.
     #[must_use]
-    pub fn forms(&self) -> &Forms {
+    pub fn forms(&self) -> &Arc<Forms> {
         &self.forms
     }
 

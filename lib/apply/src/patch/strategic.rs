@@ -1,5 +1,5 @@
 //! Strategic merge patch: a merge patch in which some lists merge by key, with directives
-//! (`$patch`, `$retainKeys`, `$setElementOrder/X`, `$deleteFromPrimitiveList/X`). Which lists merge
+//! (`$patch`, `$retainKeys`, `$setElementOrder/…`, `$deleteFromPrimitiveList/…`). Which lists merge
 //! is a table per kind, [`MergeSchema`]; Kubernetes offers this patch only for kinds it defines.
 
 use std::collections::BTreeMap;
@@ -602,10 +602,7 @@ mod tests {
         );
         check(
             json!({"list": [{"name": "a"}, {"name": "b"}, {"name": "z"}]}),
-            json!({
-                "$setElementOrder/list": [{"name": "b"}, {"name": "a"}],
-                "list": [{"name": "b", "v": 1}]
-            }),
+            json!({"$setElementOrder/list": [{"name": "b"}, {"name": "a"}], "list": [{"name": "b", "v": 1}]}),
             json!({"list": [{"name": "b", "v": 1}, {"name": "a"}, {"name": "z"}]}),
         );
     }

@@ -22,8 +22,7 @@ fn schema() -> TypeSchema {
                     },
                     "args": {"type": "array", "items": {"type": "string"}},
                     "tags": {
-                        "type": "array", "items": {"type": "string"},
-                        "x-kubernetes-list-type": "set"
+                        "type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"
                     },
                     "ports": {
                         "type": "array", "x-kubernetes-list-type": "map",
@@ -163,9 +162,7 @@ fn updates_take_what_they_change() {
     );
     assert_eq!(
         s.owned_by("u"),
-        json!({"f:spec": {
-            ".": {}, "f:replicas": {}, "f:args": {}, "f:labels": {".": {}, "f:x": {}}
-        }})
+        json!({"f:spec": {".": {}, "f:replicas": {}, "f:args": {}, "f:labels": {".": {}, "f:x": {}}}})
     );
     s.apply("a", true, json!({"replicas": 2})).expect("forced");
     s.update(

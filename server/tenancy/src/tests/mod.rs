@@ -12,6 +12,7 @@ use std::sync::Arc;
 mod authorization;
 mod birth;
 mod bootstrap;
+mod catalog;
 
 /// A bootstrapped shard.
 pub(crate) struct World {
