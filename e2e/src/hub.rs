@@ -85,7 +85,8 @@ impl Hub {
         let log = self.dir.path().join("hanse.log");
         let started = std::time::Instant::now();
         let mut process = Process::start("hanse", command.current_dir(self.dir.path()), &log)?;
-        wait::until("the hub ready", START_TIME_MAX, async || {
+        let often = Duration::from_millis(1);
+        wait::until_every(often, "the hub ready", START_TIME_MAX, async || {
             process.check_running()?;
             let access = Access::read(&self.kubeconfig(), Some("base"))?;
             let answer = Client::connect(&access)?.get("/readyz").await?;

@@ -6,6 +6,7 @@
 //! keep their processes in [`process::Process`], which ends them when it is dropped.
 //! The tests themselves are under `tests/`.
 
+pub mod bench;
 pub mod golden;
 pub mod http;
 pub mod hub;

@@ -11,7 +11,20 @@ const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Looks again and again until `look` answers a value. What it answers instead (`Err`: what is
 /// there now) stands in the message when the time is over. A program that ended ends the waiting.
-pub async fn until<T, F>(what: &str, time_max: Duration, mut look: F) -> Result<T>
+pub async fn until<T, F>(what: &str, time_max: Duration, look: F) -> Result<T>
+where
+    F: AsyncFnMut() -> Result<T>,
+{
+    until_every(INTERVAL, what, time_max, look).await
+}
+
+/// The same, looking more or less often: for what is measured.
+pub async fn until_every<T, F>(
+    interval: Duration,
+    what: &str,
+    time_max: Duration,
+    mut look: F,
+) -> Result<T>
 where
     F: AsyncFnMut() -> Result<T>,
 {
@@ -23,7 +36,7 @@ where
             Err(last) if Instant::now() >= deadline => {
                 bail!("{what}: not within {time_max:?}; at last: {last:#}");
             }
-            Err(_) => tokio::time::sleep(INTERVAL).await,
+            Err(_) => tokio::time::sleep(interval).await,
         }
     }
 }

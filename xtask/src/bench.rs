@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use crate::project::Project;
-use crate::{setup, stage};
+use crate::stage;
 
 /// Measures Hanse on this machine and prints each number beside its target
 ///
-/// Builds with the release profile. Groups: start, workspaces, requests, sites; all of them when
+/// Builds with the release profile. Groups: start, workspaces, requests, watches; all of them when
 /// none is named. `--json` prints one object a line: name, value, unit, target, met.
 #[derive(clap::Args)]
 pub struct Args {
@@ -27,9 +27,6 @@ pub struct Args {
 }
 
 pub fn run(project: &Project, args: &Args) -> Result<()> {
-    if args.groups.is_empty() || args.groups.iter().any(|group| group == "sites") {
-        setup::ensure(project, false)?;
-    }
     let mut build = project.cargo(["build", "--bins", "--profile", &args.profile]);
     build.args(["--package", "hanse", "--package", "hanse-syncer"]);
     build.args(["--package", "hanse-e2e"]);

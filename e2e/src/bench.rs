@@ -1,0 +1,42 @@
+//! Measurements against a running hub: start, workspaces, requests. `cargo xtask bench` builds
+//! with the release profile and runs this as `hanse-bench`.
+//!
+//! Start at [`groups`]. Each group starts a hub of its own, so that no group sees the memory of
+//! another. What is measured and how is said in `docs/numbers.md`; targets stand beside each
+//! measurement in the code of its group, in the same unit.
+
+pub mod load;
+pub mod report;
+mod requests;
+mod start;
+mod watches;
+mod workspaces;
+
+use anyhow::{Result, bail};
+
+use report::Report;
+
+/// The groups by name, in the order in which they run.
+pub const GROUPS: [&str; 4] = ["start", "workspaces", "requests", "watches"];
+
+/// Runs these groups; all of them when none is named.
+pub async fn groups(names: &[String], report: &mut Report) -> Result<()> {
+    if let Some(unknown) = names.iter().find(|name| !GROUPS.contains(&&***name)) {
+        bail!(
+            "there is no group {unknown}; there are {}",
+            GROUPS.join(", ")
+        );
+    }
+    for name in GROUPS
+        .into_iter()
+        .filter(|name| names.is_empty() || names.iter().any(|n| n == name))
+    {
+        match name {
+            "start" => start::run(report).await?,
+            "workspaces" => workspaces::run(report).await?,
+            "requests" => requests::run(report).await?,
+            _ => watches::run(report).await?,
+        }
+    }
+    Ok(())
+}
