@@ -13,6 +13,8 @@ mod contract;
 pub mod limits;
 pub mod memory;
 mod queue;
+#[cfg(feature = "suite")]
+pub mod suite;
 mod version;
 
 pub use contract::{

@@ -101,7 +101,7 @@ impl Data {
     fn apply(&mut self, batch: Batch, now: u64) -> (Committed, Option<Commit>) {
         let revision = self.revision.next();
         let (mut versions, mut changes) = (Vec::with_capacity(batch.ops.len()), Vec::new());
-        for (index, op) in (0u8..).zip(batch.ops) {
+        for (index, op) in (0..=u8::MAX).zip(batch.ops) {
             let previous = self.current(&op.key);
             let previous = previous.map(|(version, value)| Previous {
                 version,
