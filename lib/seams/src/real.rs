@@ -119,13 +119,15 @@ impl Spawner for RealSpawner {
         self.runtime.spawn_blocking(work);
     }
 
-    fn worker(&self, name: &'static str, mut step: Step) -> Worker {
+    fn worker(&self, name: &'static str, step: Step) -> Worker {
         let bell = Arc::new(Bell::default());
         let ended = Shutdown::new();
         let guard = TriggerOnDrop(ended.clone());
         let thread_bell = bell.clone();
         let run = move || {
+            // Dropped in reverse: whoever waits for the end finds the step and all it held gone.
             let _guard = guard;
+            let mut step = step;
             loop {
                 match step() {
                     Turn::Again => {}

@@ -184,23 +184,22 @@ impl Simulation {
 
     fn put_back_worker(&self, id: u64, rest: Step, turn: Turn) {
         let mut state = self.shared.state.lock();
-        let mut dropped = None;
-        match (state.jobs.get_mut(&id), turn) {
-            (Some(Job::Worker { step, woken, .. }), Turn::Again | Turn::Idle) => {
-                *step = Some(rest);
-                if std::mem::take(woken) || turn == Turn::Again {
-                    state.ready.push(id);
-                }
+        if let Some(Job::Worker { step, woken, .. }) = state.jobs.get_mut(&id)
+            && turn != Turn::Done
+        {
+            *step = Some(rest);
+            if std::mem::take(woken) || turn == Turn::Again {
+                state.ready.push(id);
             }
-            _ => {
-                if let Some(Job::Worker { ended, .. }) = state.jobs.remove(&id) {
-                    ended.trigger();
-                }
-                dropped = Some(rest);
-            }
+            return;
         }
+        let job = state.jobs.remove(&id);
         drop(state);
-        drop(dropped);
+        drop(rest);
+        if let Some(Job::Worker { ended, .. }) = job {
+            // Outside the lock: it wakes jobs of this machine.
+            ended.trigger();
+        }
     }
 
     fn add(&self, job: Job) -> u64 {

@@ -263,18 +263,18 @@ async fn check_log(
 /// Everything that can be read, against everything that the model knows.
 async fn check_all(store: &Arc<dyn Store>, model: &Model) -> Result<(), TestCaseError> {
     for at in 0..=model.revision().0 {
-        let at = Some(Revision(at));
+        let at = Revision(at);
         check_range(
             &**store,
             model,
             Range {
-                at,
+                at: Some(at),
                 limit: 100,
                 ..Range::default()
             },
         )
         .await?;
-        check_log(&**store, model, at.unwrap_or_default(), 3).await?;
+        check_log(&**store, model, at, 3).await?;
     }
     let future = model.revision().next();
     let current = model.revision();

@@ -1,0 +1,382 @@
+//! The handle: opening and closing, what is shared between the loop, the readers and the callers,
+//! and the contract's methods, which hand over to `commit.rs` and `read.rs`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hanse_seams::{BoxFuture, Seams, Worker};
+use hanse_store::{
+    Batch, CommitError, Committed, Entry, LaneQueue, Limits, LogPage, Observer, Page, Queued,
+    Range, ReadError, Retention, Revision, Store, Version,
+};
+use parking_lot::Mutex;
+use redb::{Database, ReadableDatabase, ReadableTable};
+use tokio::sync::oneshot;
+
+use crate::acknowledged::Acknowledged;
+use crate::commit::Loop;
+use crate::format::{self, Failure};
+use crate::limits::{CACHE_BYTES, QUEUE_BATCHES};
+use crate::read;
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The directory that holds the store's files; made if it is missing.
+    pub directory: PathBuf,
+    /// What a commit may hold.
+    pub limits: Limits,
+    /// How much of the past is kept.
+    pub retention: Retention,
+    /// Bytes of redb's page cache.
+    pub cache_bytes: usize,
+}
+
+impl Config {
+    /// The usual limits, retention and cache.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            limits: Limits::default(),
+            retention: Retention::default(),
+            cache_bytes: CACHE_BYTES,
+        }
+    }
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory or a file in it cannot be used.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which one.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process has the store open.
+    #[error("{0} is open in another process")]
+    Locked(PathBuf),
+    /// The file is a database, but none of ours.
+    #[error("the database states no format: it was not written by this program")]
+    NoFormat,
+    /// The file was written by a later version that this one cannot follow.
+    #[error(
+        "the database has format {found}, readable from {oldest} on; this program reads {ours}"
+    )]
+    TooNew {
+        /// The file's format.
+        found: u64,
+        /// The oldest reader that it allows.
+        oldest: u64,
+        /// What this program reads.
+        ours: u64,
+    },
+    /// A commit is missing between others.
+    #[error("the log is broken: revision {missing} is missing")]
+    Broken {
+        /// Which one.
+        missing: Revision,
+    },
+    /// A key's present value is not what the log says it is.
+    #[error("the head is broken: it does not show version {version}")]
+    Head {
+        /// The write that is not shown.
+        version: Version,
+    },
+    /// The database is older than what was acknowledged: an older copy was put in place, or the
+    /// disk lost what it had promised to keep. Removing the file `acknowledged` accepts the loss.
+    #[error(
+        "the database ends at revision {found}, but revision {acknowledged} was acknowledged: \
+         commits were lost"
+    )]
+    Lost {
+        /// The last revision that anybody was told of.
+        acknowledged: Revision,
+        /// The last revision in the database.
+        found: Revision,
+    },
+    /// The database cannot be read or written.
+    #[error("{0}")]
+    Database(String),
+}
+
+impl From<Failure> for OpenError {
+    fn from(failure: Failure) -> Self {
+        Self::Database(failure.to_string())
+    }
+}
+
+/// What the loop, the readers and the callers share.
+pub(crate) struct Shared {
+    pub(crate) database: Database,
+    pub(crate) limits: Limits,
+    pub(crate) queue: Mutex<Waiting>,
+    pub(crate) published: Mutex<Published>,
+}
+
+type CommitReply = oneshot::Sender<Result<Committed, CommitError>>;
+
+/// What waits for the loop.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    pub(crate) batches: LaneQueue<CommitReply>,
+    pub(crate) compactions: Vec<(Revision, oneshot::Sender<Result<(), ReadError>>)>,
+    pub(crate) closing: bool,
+    /// Why nothing can be committed any more.
+    pub(crate) failed: Option<Arc<str>>,
+}
+
+/// What the world has been told.
+#[derive(Default)]
+pub(crate) struct Published {
+    pub(crate) revision: Revision,
+    pub(crate) floor: Revision,
+    pub(crate) observers: Vec<Arc<dyn Observer>>,
+}
+
+/// The embedded engine. Closes when it is dropped, after committing what waits.
+pub struct RedbStore {
+    shared: Arc<Shared>,
+    worker: Worker,
+    seams: Seams,
+}
+
+impl RedbStore {
+    /// Opens the store in a directory, making it if there is none. Blocks for the time of reading
+    /// a few pages, also after a crash.
+    pub fn open(config: &Config, seams: &Seams) -> Result<Self, OpenError> {
+        let directory = &config.directory;
+        std::fs::create_dir_all(directory).map_err(|source| io(directory, source))?;
+        let path = directory.join("hanse.redb");
+        let database = open_database(&path, config.cache_bytes)?;
+        let start = prepare(&database)?;
+        let note = directory.join("acknowledged");
+        let (note, acknowledged) = Acknowledged::open(&note).map_err(|source| io(&note, source))?;
+        if acknowledged > start.revision {
+            return Err(OpenError::Lost {
+                acknowledged,
+                found: start.revision,
+            });
+        }
+        let published = Published {
+            revision: start.revision,
+            floor: start.floor,
+            observers: Vec::new(),
+        };
+        let shared = Arc::new(Shared {
+            database,
+            limits: config.limits,
+            queue: Mutex::default(),
+            published: Mutex::new(published),
+        });
+        let clock = seams.clock.clone();
+        let mut turn = Loop::new(shared.clone(), clock, config.retention, note, start);
+        let worker = seams
+            .spawner
+            .worker("store-commit", Box::new(move || turn.step()));
+        Ok(Self {
+            shared,
+            worker,
+            seams: seams.clone(),
+        })
+    }
+
+    /// Commits what waits, closes the files and waits for it. The handle may be used no more:
+    /// commits answer `Unavailable`.
+    pub async fn close(&self) {
+        self.shared.queue.lock().closing = true;
+        self.worker.wake();
+        self.worker.ended().await;
+    }
+
+    async fn read<T: Send + 'static>(
+        seams: Seams,
+        shared: Arc<Shared>,
+        read: impl FnOnce(&Database) -> Result<T, read::Error> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let answer = seams
+            .blocking("store-read", move || read(&shared.database))
+            .await;
+        match answer {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(read::Error::Refused(error))) => Err(error),
+            Some(Err(read::Error::Failed(failure))) => {
+                Err(ReadError::Unavailable(failure.to_string().into()))
+            }
+            None => Err(ReadError::Unavailable("the read was interrupted".into())),
+        }
+    }
+
+    fn reading<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Database) -> Result<T, read::Error> + Send + 'static,
+    ) -> BoxFuture<Result<T, ReadError>> {
+        Box::pin(Self::read(self.seams.clone(), self.shared.clone(), read))
+    }
+}
+
+impl Drop for RedbStore {
+    fn drop(&mut self) {
+        self.shared.queue.lock().closing = true;
+        self.worker.wake();
+    }
+}
+
+fn io(path: &Path, source: std::io::Error) -> OpenError {
+    OpenError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn open_database(path: &Path, cache_bytes: usize) -> Result<Database, OpenError> {
+    let mut builder = Database::builder();
+    builder.set_cache_size(cache_bytes);
+    builder.create(path).map_err(|error| match error {
+        redb::DatabaseError::DatabaseAlreadyOpen => OpenError::Locked(path.to_owned()),
+        redb::DatabaseError::Storage(redb::StorageError::Io(source)) => io(path, source),
+        error => OpenError::Database(format!("{}: {error}", path.display())),
+    })
+}
+
+/// Where the loop begins.
+#[derive(Debug, Default)]
+pub(crate) struct Start {
+    pub(crate) revision: Revision,
+    pub(crate) floor: Revision,
+    pub(crate) swept: u64,
+    pub(crate) bytes: u64,
+    pub(crate) marks: Vec<(u64, u64, u64)>,
+}
+
+/// Writes a new file's first page, or checks an old one.
+fn prepare(database: &Database) -> Result<Start, OpenError> {
+    let read = database.begin_read().map_err(Failure::from)?;
+    let meta = match read.open_table(format::META) {
+        Ok(meta) => meta,
+        Err(redb::TableError::TableDoesNotExist(_)) => {
+            drop(read);
+            return Ok(create(database)?);
+        }
+        Err(error) => return Err(Failure::from(error).into()),
+    };
+    format::check_format(&meta)?;
+    let log = read.open_table(format::LOG).map_err(Failure::from)?;
+    let head = read.open_table(format::HEAD).map_err(Failure::from)?;
+    let revision = Revision(format::number(&meta, format::META_REVISION)?);
+    let floor = Revision(format::number(&meta, format::META_FLOOR)?);
+    format::check_chain(&log, &head, revision, floor)?;
+    Ok(Start {
+        revision,
+        floor,
+        swept: format::number(&meta, format::META_SWEPT)?,
+        bytes: format::number(&meta, format::META_BYTES)?,
+        marks: marks(&read)?,
+    })
+}
+
+fn marks(read: &redb::ReadTransaction) -> Result<Vec<(u64, u64, u64)>, Failure> {
+    let table = read.open_table(format::MARKS)?;
+    let mut marks = Vec::new();
+    for entry in table.iter()? {
+        let (revision, mark) = entry?;
+        let (wall_millis, bytes) = mark.value();
+        marks.push((revision.value(), wall_millis, bytes));
+    }
+    Ok(marks)
+}
+
+fn create(database: &Database) -> Result<Start, Failure> {
+    let mut write = database.begin_write()?;
+    write.set_quick_repair(true);
+    write.open_table(format::LOG)?;
+    write.open_table(format::HEAD)?;
+    write.open_table(format::MARKS)?;
+    let mut meta = write.open_table(format::META)?;
+    meta.insert(format::META_FORMAT, format::FORMAT)?;
+    meta.insert(format::META_OLDEST_READER, format::OLDEST_READER)?;
+    drop(meta);
+    write.commit()?;
+    Ok(Start::default())
+}
+
+impl Store for RedbStore {
+    fn limits(&self) -> Limits {
+        self.shared.limits
+    }
+
+    fn revision(&self) -> Revision {
+        self.shared.published.lock().revision
+    }
+
+    fn floor(&self) -> Revision {
+        self.shared.published.lock().floor
+    }
+
+    fn attach(&self, observer: Arc<dyn Observer>) -> Revision {
+        let mut published = self.shared.published.lock();
+        published.observers.push(observer);
+        published.revision
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<Result<Committed, CommitError>> {
+        if let Err(error) = batch.validate(&self.shared.limits) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut waiting = self.shared.queue.lock();
+            let refused = match &waiting.failed {
+                Some(why) => Some(why.clone()),
+                None if waiting.closing => Some("the store is closed".into()),
+                None if waiting.batches.len() >= QUEUE_BATCHES => {
+                    Some("too many commits are waiting".into())
+                }
+                None => None,
+            };
+            if let Some(why) = refused {
+                return Box::pin(std::future::ready(Err(CommitError::Unavailable(why))));
+            }
+            waiting.batches.push(Queued { batch, reply });
+        }
+        self.worker.wake();
+        Box::pin(async {
+            let lost = || CommitError::Unavailable("the commit loop has ended".into());
+            answer.await.unwrap_or_else(|_| Err(lost()))
+        })
+    }
+
+    fn get(&self, key: Bytes, at: Option<Revision>) -> BoxFuture<Result<Option<Entry>, ReadError>> {
+        self.reading(move |database| read::get(database, key, at))
+    }
+
+    fn range(&self, range: Range) -> BoxFuture<Result<Page, ReadError>> {
+        self.reading(move |database| read::range(database, &range))
+    }
+
+    fn log(&self, after: Revision, limit: usize) -> BoxFuture<Result<LogPage, ReadError>> {
+        self.reading(move |database| read::log(database, after, limit))
+    }
+
+    fn compact(&self, to: Revision) -> BoxFuture<Result<(), ReadError>> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.queue.lock().compactions.push((to, reply));
+        self.worker.wake();
+        Box::pin(async {
+            let lost = || ReadError::Unavailable("the commit loop has ended".into());
+            answer.await.unwrap_or_else(|_| Err(lost()))
+        })
+    }
+}
+
+impl std::fmt::Debug for RedbStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedbStore")
+            .field("revision", &self.revision())
+            .finish_non_exhaustive()
+    }
+}
