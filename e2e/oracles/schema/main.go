@@ -26,11 +26,13 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/objectmeta"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+	"k8s.io/apiextensions-apiserver/pkg/controller/openapi/builder"
 	"k8s.io/apimachinery/pkg/runtime"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	"k8s.io/apiserver/pkg/cel/common"
+	"k8s.io/kube-openapi/pkg/handler"
 )
 
 type question struct {
@@ -39,6 +41,8 @@ type question struct {
 	Old    json.RawMessage              `json:"old"`
 	CRD    *v1.CustomResourceDefinition `json:"crd"`
 	OldCRD *v1.CustomResourceDefinition `json:"oldCRD"`
+	// Published asks for the OpenAPI schemas of the definition's first version instead.
+	Published bool `json:"published"`
 }
 
 type fieldError struct {
@@ -56,6 +60,9 @@ type answer struct {
 	Errors    []fieldError `json:"errors"`
 	// Rules are the errors of x-kubernetes-validations.
 	Rules []fieldError `json:"rules"`
+	// V2 and V3 are the published definitions by name.
+	V2 map[string]any `json:"v2,omitempty"`
+	V3 map[string]any `json:"v3,omitempty"`
 }
 
 var scheme = runtime.NewScheme()
@@ -99,7 +106,9 @@ func reply(line []byte) (a answer) {
 		return answer{Failed: err.Error()}
 	}
 	var err error
-	if q.CRD != nil {
+	if q.CRD != nil && q.Published {
+		a, err = published(q.CRD)
+	} else if q.CRD != nil {
 		a, err = definition(q)
 	} else {
 		a, err = object(q)
@@ -213,6 +222,28 @@ func definition(q question) (answer, error) {
 		return answer{}, err
 	}
 	a.Errors = fieldErrors(crdvalidation.ValidateCustomResourceDefinitionUpdate(ctx, crd, old))
+	return a, nil
+}
+
+// published answers the schemas that Kubernetes publishes for the first version of a definition.
+func published(crd *v1.CustomResourceDefinition) (answer, error) {
+	scheme.Default(crd)
+	version := crd.Spec.Versions[0].Name
+	v2, err := builder.BuildOpenAPIV2(crd, version, builder.Options{V2: true, IncludeSelectableFields: true})
+	if err != nil {
+		return answer{}, err
+	}
+	v3, err := builder.BuildOpenAPIV3(crd, version, builder.Options{IncludeSelectableFields: true})
+	if err != nil {
+		return answer{}, err
+	}
+	a := answer{V2: map[string]any{}, V3: map[string]any{}}
+	for name, definition := range handler.PruneDefaults(v2.Definitions) {
+		a.V2[name] = definition
+	}
+	for name, definition := range v3.Components.Schemas {
+		a.V3[name] = definition
+	}
 	return a, nil
 }
 

@@ -3,7 +3,7 @@
 //! Start at [`coerce`] (on decode) and [`validate`]. The invariant: the metadata of an embedded
 //! resource is treated as that of a stored one, except that nothing in it is required.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::field::{Error, ErrorList, Path};
 use crate::limits::UNKNOWN_FIELDS_MAX;
@@ -11,6 +11,7 @@ use crate::meta;
 use crate::names::{self, NameRule};
 use crate::node::Node;
 use crate::object_meta;
+use crate::trail::Trail;
 
 /// Normalises the metadata of every embedded resource; answers the paths of unknown fields,
 /// sorted.
@@ -28,85 +29,85 @@ pub fn coerce(
 ) -> Result<Vec<String>, Error> {
     let mut unknown = Vec::new();
     if is_root || node.has_embedded {
-        walk_coerce(node, value, path, is_root, drop_invalid, &mut unknown)?;
+        let mut walk = Coercion {
+            drop_invalid,
+            unknown: &mut unknown,
+        };
+        walk.walk(node, value, &Trail::Start(path), is_root)?;
     }
     unknown.sort();
     Ok(unknown)
 }
 
-fn walk_coerce(
-    node: &Node,
-    value: &mut Value,
-    path: &Path,
-    is_root: bool,
+struct Coercion<'a> {
     drop_invalid: bool,
-    unknown: &mut Vec<String>,
-) -> Result<(), Error> {
-    match value {
-        Value::Object(map) => {
-            if is_root || node.embedded {
-                for key in ["apiVersion", "kind"] {
-                    match map.get(key) {
-                        Some(v) if !v.is_string() && drop_invalid => {
-                            map.remove(key);
-                        }
-                        Some(v) if !v.is_string() => {
-                            return Err(Error::invalid(&path.child(key), v, "must be a string"));
-                        }
-                        _ => {}
-                    }
-                }
-                if let Some(metadata) = map.get_mut("metadata") {
-                    coerce_metadata(metadata, path, drop_invalid, unknown)?;
-                }
-            }
-            if !node.has_embedded {
-                return Ok(());
-            }
-            for (key, child) in map.iter_mut() {
-                if let Some(schema) = node.property(key) {
-                    walk_coerce(
-                        schema,
-                        child,
-                        &path.child(key),
-                        false,
-                        drop_invalid,
-                        unknown,
-                    )?;
-                } else if let Some(schema) = node.additional_schema() {
-                    walk_coerce(schema, child, &path.key(key), false, drop_invalid, unknown)?;
-                }
-            }
-        }
-        Value::Array(items) if node.has_embedded => {
-            if let Some(schema) = node.items.as_deref() {
-                for (i, item) in items.iter_mut().enumerate() {
-                    walk_coerce(schema, item, &path.index(i), false, drop_invalid, unknown)?;
-                }
-            }
-        }
-        _ => {}
-    }
-    Ok(())
+    unknown: &'a mut Vec<String>,
 }
 
-fn coerce_metadata(
-    metadata: &mut Value,
-    path: &Path,
-    drop_invalid: bool,
-    unknown: &mut Vec<String>,
-) -> Result<(), Error> {
-    let at = path.child("metadata");
-    let given = metadata.clone();
-    match object_meta::coerce(metadata, drop_invalid) {
-        Ok(fields) => {
-            let room = UNKNOWN_FIELDS_MAX.saturating_sub(unknown.len());
-            unknown.extend(fields.into_iter().take(room).map(|f| format!("{at}.{f}")));
-            Ok(())
+impl Coercion<'_> {
+    fn walk(
+        &mut self,
+        node: &Node,
+        value: &mut Value,
+        at: &Trail<'_>,
+        is_root: bool,
+    ) -> Result<(), Error> {
+        match value {
+            Value::Object(map) => {
+                if is_root || node.embedded {
+                    self.resource(map, at)?;
+                }
+                if !node.has_embedded {
+                    return Ok(());
+                }
+                for (key, child) in map.iter_mut() {
+                    if let Some(schema) = node.property(key) {
+                        self.walk(schema, child, &Trail::Child(at, key), false)?;
+                    } else if let Some(schema) = node.additional_schema() {
+                        self.walk(schema, child, &Trail::Key(at, key), false)?;
+                    }
+                }
+            }
+            Value::Array(items) if node.has_embedded => {
+                if let Some(schema) = node.items.as_deref() {
+                    for (i, item) in items.iter_mut().enumerate() {
+                        self.walk(schema, item, &Trail::Index(at, i), false)?;
+                    }
+                }
+            }
+            _ => {}
         }
-        // What is no object at all stays for validation to refuse.
-        Err(_) if drop_invalid => Ok(()),
-        Err(why) => Err(Error::invalid(&at, &given, why)),
+        Ok(())
+    }
+
+    fn resource(&mut self, map: &mut Map<String, Value>, at: &Trail<'_>) -> Result<(), Error> {
+        for key in ["apiVersion", "kind"] {
+            match map.get(key) {
+                Some(v) if !v.is_string() && self.drop_invalid => {
+                    map.remove(key);
+                }
+                Some(v) if !v.is_string() => {
+                    return Err(Error::invalid(&at.path().child(key), v, "must be a string"));
+                }
+                _ => {}
+            }
+        }
+        let Some(metadata) = map.get_mut("metadata") else {
+            return Ok(());
+        };
+        let path = at.path().child("metadata");
+        let given = metadata.clone();
+        match object_meta::coerce(metadata, self.drop_invalid) {
+            Ok(fields) => {
+                let room = UNKNOWN_FIELDS_MAX.saturating_sub(self.unknown.len());
+                let fields = fields.into_iter().take(room).map(|f| format!("{path}.{f}"));
+                self.unknown.extend(fields);
+                Ok(())
+            }
+            // What is no object at all stays for validation to refuse.
+            Err(_) if self.drop_invalid => Ok(()),
+            Err(why) => Err(Error::invalid(&path, &given, why)),
+        }
     }
 }
 
@@ -115,31 +116,37 @@ fn coerce_metadata(
 /// With `is_root` the value itself is a resource too.
 pub fn validate(node: &Node, value: &Value, path: &Path, is_root: bool) -> ErrorList {
     let mut errors = ErrorList::new();
-    walk_validate(node, value, path, is_root, &mut errors);
+    walk_validate(node, value, &Trail::Start(path), is_root, &mut errors);
     errors
 }
 
-fn walk_validate(node: &Node, value: &Value, path: &Path, is_root: bool, errors: &mut ErrorList) {
+fn walk_validate(
+    node: &Node,
+    value: &Value,
+    at: &Trail<'_>,
+    is_root: bool,
+    errors: &mut ErrorList,
+) {
     if !is_root && !node.has_embedded {
         return;
     }
     match value {
         Value::Object(map) => {
             if is_root || node.embedded {
-                resource(value, path, errors);
+                resource(value, &at.path(), errors);
             }
             for (key, child) in map {
                 if let Some(schema) = node.property(key) {
-                    walk_validate(schema, child, &path.child(key), false, errors);
+                    walk_validate(schema, child, &Trail::Child(at, key), false, errors);
                 } else if let Some(schema) = node.additional_schema() {
-                    walk_validate(schema, child, &path.key(key), false, errors);
+                    walk_validate(schema, child, &Trail::Key(at, key), false, errors);
                 }
             }
         }
         Value::Array(items) => {
             if let Some(schema) = node.items.as_deref() {
                 for (i, item) in items.iter().enumerate() {
-                    walk_validate(schema, item, &path.index(i), false, errors);
+                    walk_validate(schema, item, &Trail::Index(at, i), false, errors);
                 }
             }
         }

@@ -19,12 +19,14 @@ pub mod meta;
 pub mod names;
 pub mod node;
 pub mod object_meta;
+pub mod openapi;
 mod pattern;
 pub mod props;
 mod prune;
 mod ratchet;
 mod schema;
 mod structural;
+mod trail;
 pub mod uri;
 mod validate;
 

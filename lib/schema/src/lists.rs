@@ -10,15 +10,16 @@ use serde_json::{Map, Value};
 use crate::field::{BadValue, Error, ErrorList, Path};
 use crate::go;
 use crate::node::{ListType, Node};
+use crate::trail::Trail;
 
 /// Every repeated item or key of the lists in an object.
 pub fn validate(node: &Node, value: &Value, path: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
-    walk(node, value, path, &mut errors);
+    walk(node, value, &Trail::Start(path), &mut errors);
     errors
 }
 
-fn walk(node: &Node, value: &Value, path: &Path, errors: &mut ErrorList) {
+fn walk(node: &Node, value: &Value, at: &Trail<'_>, errors: &mut ErrorList) {
     if !node.has_keyed_lists {
         return;
     }
@@ -26,11 +27,11 @@ fn walk(node: &Node, value: &Value, path: &Path, errors: &mut ErrorList) {
         Value::Object(map) => {
             if let Some(schema) = node.additional_schema() {
                 map.iter()
-                    .for_each(|(k, v)| walk(schema, v, &path.key(k), errors));
+                    .for_each(|(k, v)| walk(schema, v, &Trail::Key(at, k), errors));
             }
             for (key, child) in map {
                 if let Some(schema) = node.property(key) {
-                    walk(schema, child, &path.child(key), errors);
+                    walk(schema, child, &Trail::Child(at, key), errors);
                 }
             }
         }
@@ -38,15 +39,15 @@ fn walk(node: &Node, value: &Value, path: &Path, errors: &mut ErrorList) {
             match node.list_type {
                 Some(ListType::Set) => {
                     for i in repeated(items.iter()) {
-                        errors.push(Error::duplicate(&path.index(i), &items[i]));
+                        errors.push(Error::duplicate(&at.path().index(i), &items[i]));
                     }
                 }
-                Some(ListType::Map) => keyed(node, items, path, errors),
+                Some(ListType::Map) => keyed(node, items, at, errors),
                 _ => {}
             }
             if let Some(schema) = node.items.as_deref() {
                 let each = items.iter().enumerate();
-                each.for_each(|(i, item)| walk(schema, item, &path.index(i), errors));
+                each.for_each(|(i, item)| walk(schema, item, &Trail::Index(at, i), errors));
             }
         }
         _ => {}
@@ -72,11 +73,14 @@ fn repeated<'v>(values: impl Iterator<Item = &'v Value>) -> Vec<usize> {
     places
 }
 
-fn keyed(node: &Node, items: &[Value], path: &Path, errors: &mut ErrorList) {
+fn keyed(node: &Node, items: &[Value], at: &Trail<'_>, errors: &mut ErrorList) {
+    if node.list_map_keys.len() == 1 && distinct_texts(&node.list_map_keys[0], items) {
+        return;
+    }
     let is_item = |item: &Value| item.is_null() || item.is_object();
     if let Some((i, item)) = items.iter().enumerate().find(|(_, item)| !is_item(item)) {
         let detail = "must be an object for an array of list-type map";
-        return errors.push(Error::invalid(&path.index(i), item, detail));
+        return errors.push(Error::invalid(&at.path().index(i), item, detail));
     }
     let keys: Vec<Value> = items
         .iter()
@@ -90,6 +94,14 @@ fn keyed(node: &Node, items: &[Value], path: &Path, errors: &mut ErrorList) {
         .collect();
     for i in repeated(keys.iter()) {
         let value = BadValue::Json(go::json(&keys[i]));
-        errors.push(Error::duplicate(&path.index(i), value));
+        errors.push(Error::duplicate(&at.path().index(i), value));
     }
+}
+
+/// The common good case without copies: one key, a text in each item, none twice.
+fn distinct_texts(key: &str, items: &[Value]) -> bool {
+    let texts: Option<Vec<&str>> = items.iter().map(|item| item.get(key)?.as_str()).collect();
+    let Some(mut texts) = texts else { return false };
+    texts.sort_unstable();
+    texts.windows(2).all(|pair| pair[0] != pair[1])
 }

@@ -202,6 +202,11 @@ fn is_int_or_string(any_of: &[Props]) -> bool {
     *first == of("integer") && *second == of("string")
 }
 
+/// Whether the schema says integer or string in junctors, in one of the two ways allowed.
+pub fn says_int_or_string(props: &Props) -> bool {
+    any_of_pattern(props) || all_of_pattern(props)
+}
+
 fn any_of_pattern(props: &Props) -> bool {
     is_int_or_string(&props.any_of)
 }

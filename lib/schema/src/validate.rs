@@ -102,8 +102,8 @@ struct Found {
 #[derive(Default)]
 struct Outcome {
     errors: Vec<Found>,
-    /// Texts of `errors`, kept once there are many.
-    seen: HashSet<String>,
+    /// Texts of `errors`, kept once there are many. Most outcomes have no error at all.
+    seen: Option<HashSet<String>>,
     matches: u32,
 }
 
@@ -149,11 +149,13 @@ impl Outcome {
             }
             return;
         }
-        if self.seen.len() < self.errors.len() {
-            self.seen = self.errors.iter().map(|e| e.message.clone()).collect();
+        let errors = &mut self.errors;
+        let seen = self.seen.get_or_insert_default();
+        if seen.len() < errors.len() {
+            *seen = errors.iter().map(|e| e.message.clone()).collect();
         }
-        if self.seen.insert(found.message.clone()) {
-            self.errors.push(found);
+        if seen.insert(found.message.clone()) {
+            errors.push(found);
         }
     }
 }
@@ -227,7 +229,7 @@ impl Walk<'_> {
             && ratchet::unchanged(node, value, old)
         {
             outcome.errors.clear();
-            outcome.seen.clear();
+            outcome.seen = None;
         }
         outcome
     }

@@ -84,19 +84,22 @@ fn unescape(text: &str) -> Result<String, String> {
     let mut out = String::new();
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
-        match c {
-            '\\' => match chars.next() {
-                Some('\'') => out.push('\''),
-                Some('"') => out.push('"'),
-                Some('\\') => out.push('\\'),
-                Some('n') => out.push('\n'),
-                Some('r') => out.push('\r'),
-                Some('t') => out.push('\t'),
-                _ => return Err("invalid syntax".to_owned()),
-            },
-            '\'' => return Err("invalid syntax".to_owned()),
-            c => out.push(c),
+        if c != '\\' {
+            out.push(c);
+            continue;
         }
+        out.push(match chars.next() {
+            Some('a') => '\u{7}',
+            Some('b') => '\u{8}',
+            Some('f') => '\u{c}',
+            Some('n') => '\n',
+            Some('r') => '\r',
+            Some('t') => '\t',
+            Some('v') => '\u{b}',
+            Some('\'') => '\'',
+            Some('\\') | None => '\\',
+            Some(other) => return Err(format!("invalid escape char \\{other}")),
+        });
     }
     Ok(out)
 }

@@ -230,7 +230,10 @@ fn children(p: &Props, path: &Path, place: &Place, options: &Options, found: &mu
     }
     for (name, schema) in &p.properties {
         let mut below = place.below();
-        if p.map_type.as_deref() == Some("atomic") {
+        if p.map_type
+            .as_deref()
+            .is_some_and(|t| t != "granular" && t != "atomic")
+        {
             below = below.uncorrelated(path);
         }
         if (place.is_root || p.embedded_resource) && prune::is_meta_field(name) {

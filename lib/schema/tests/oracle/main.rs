@@ -14,6 +14,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
 use hanse_schema::field::ErrorList;
+use hanse_schema::openapi::{self, Version};
 use hanse_schema::{Schema, crd};
 use random::Random;
 use serde_json::{Value, json};
@@ -256,6 +257,70 @@ fn definitions() {
     }
     report.finish("definitions");
     println!("seed {seed}: {rounds} definitions, equal answers");
+}
+
+/// One random schema as clients see it.
+fn published_round(oracle: &mut Oracle, random: &mut Random, report: &mut Report) {
+    let schema = schemas::root(random);
+    let Ok(compiled) = Schema::compile(&schema) else {
+        return;
+    };
+    let selectable: &[String] = if random.chance(20) {
+        &[".spec".to_owned()]
+    } else {
+        &[]
+    };
+    let fields: Vec<Value> = selectable
+        .iter()
+        .map(|path| json!({"jsonPath": path}))
+        .collect();
+    let question = json!({"published": true, "crd": {"metadata": {"name": "things.example.com"},
+        "spec": {"group": "example.com", "scope": "Cluster",
+            "names": {"plural": "things", "kind": "Thing"}, "versions": [{"name": "v1",
+                "served": true, "storage": true, "schema": {"openAPIV3Schema": schema},
+                "selectableFields": fields}]}}});
+    let answer = oracle.ask(&question);
+    assert!(answer.get("failed").is_none(), "{answer} for {question}");
+    let names = openapi::Names {
+        group: "example.com",
+        version: "v1",
+        kind: "Thing",
+        list_kind: "ThingList",
+        plural: "things",
+    };
+    for (key, version) in [("v2", Version::V2), ("v3", Version::V3)] {
+        let ours = openapi::object(Some(&compiled), &names, selectable, version);
+        let name = openapi::name("example.com", "v1", "Thing");
+        let text = hanse_json::to_string;
+        report.compare(key, &question, &text(&ours), &text(&answer[key][&name]));
+        let ours = openapi::list(&names, selectable, version);
+        let theirs = &answer[key][format!("{name}List")];
+        report.compare(
+            &format!("{key} lists"),
+            &question,
+            &text(&ours),
+            &text(theirs),
+        );
+    }
+}
+
+#[test]
+fn published() {
+    let Some(mut oracle) = Oracle::start() else {
+        return;
+    };
+    let seed = number("HANSE_SEED", 1);
+    let rounds = number("HANSE_ORACLE_ROUNDS", 300).min(1000);
+    let mut report = Report::default();
+    for round in 0..rounds {
+        let mut random = Random::new(seed.wrapping_mul(7919).wrapping_add(round));
+        published_round(&mut oracle, &mut random, &mut report);
+        if report.is_full() {
+            break;
+        }
+    }
+    report.finish("published schemas");
+    println!("seed {seed}: {rounds} published schemas, equal answers");
 }
 
 #[test]
