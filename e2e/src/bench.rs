@@ -17,9 +17,12 @@ use anyhow::{Result, bail};
 use report::Report;
 
 /// The groups by name, in the order in which they run.
-pub const GROUPS: [&str; 4] = ["start", "workspaces", "requests", "watches"];
+pub const GROUPS: [&str; 5] = ["start", "workspaces", "requests", "watches", PEER];
 
-/// Runs these groups; all of them when none is named.
+/// The group that measures a kube-apiserver for comparison; it runs only when it is named.
+const PEER: &str = "kube-apiserver";
+
+/// Runs these groups; all that measure a hub when none is named.
 pub async fn groups(names: &[String], report: &mut Report) -> Result<()> {
     if let Some(unknown) = names.iter().find(|name| !GROUPS.contains(&&***name)) {
         bail!(
@@ -27,15 +30,17 @@ pub async fn groups(names: &[String], report: &mut Report) -> Result<()> {
             GROUPS.join(", ")
         );
     }
-    for name in GROUPS
-        .into_iter()
-        .filter(|name| names.is_empty() || names.iter().any(|n| n == name))
-    {
+    let chosen = |name: &&str| match names {
+        [] => *name != PEER,
+        names => names.iter().any(|chosen| chosen == name),
+    };
+    for name in GROUPS.into_iter().filter(chosen) {
         match name {
             "start" => start::run(report).await?,
             "workspaces" => workspaces::run(report).await?,
             "requests" => requests::run(report).await?,
-            _ => watches::run(report).await?,
+            "watches" => watches::run(report).await?,
+            _ => requests::peer(report).await?,
         }
     }
     Ok(())

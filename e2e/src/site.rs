@@ -129,6 +129,11 @@ impl Site {
         self.dir.path()
     }
 
+    /// The running API server.
+    pub fn process(&self) -> Result<&Process> {
+        self.apiserver.as_ref().context("the API server is cut off")
+    }
+
     /// Ends the API server, so that the site's link is cut. Everything else goes on.
     pub fn cut(&mut self) -> Result<()> {
         self.apiserver.take().context("it is cut already")?.kill()

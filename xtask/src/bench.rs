@@ -13,7 +13,8 @@ use crate::stage;
 /// Measures Hanse on this machine and prints each number beside its target
 ///
 /// Builds with the release profile. Groups: start, workspaces, requests, watches; all of them when
-/// none is named. `--json` prints one object a line: name, value, unit, target, met.
+/// none is named. The group `kube-apiserver` sends the same requests to a real one, for the ratio.
+/// `--json` prints one object a line: name, value, unit, target, met.
 #[derive(clap::Args)]
 pub struct Args {
     /// The groups to measure.

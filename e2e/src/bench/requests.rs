@@ -8,6 +8,9 @@ use super::load;
 use super::report::{Report, Target};
 use crate::http::Client;
 use crate::hub::Hub;
+use crate::kubeconfig::Access;
+use crate::process::Process;
+use crate::site::Site;
 
 /// Callers, spread over the connections.
 const CALLERS: usize = 32;
@@ -18,20 +21,68 @@ const TURNS: usize = 5_000;
 const LISTS: usize = 30;
 const PATH: &str = "/api/v1/namespaces/default/configmaps";
 
+/// A server that is measured: a workspace of the hub, or a whole kube-apiserver.
+pub struct Subject<'a> {
+    /// Before the name of each number; empty for the hub.
+    pub name: &'a str,
+    pub access: Access,
+    pub process: &'a Process,
+}
+
+impl Subject<'_> {
+    fn add(&self, report: &mut Report, name: &str, value: f64, unit: &'static str, target: Target) {
+        let target = if self.name.is_empty() {
+            target
+        } else {
+            Target::None
+        };
+        report.add(&format!("{}{name}", self.name), value, unit, target);
+    }
+}
+
 pub async fn run(report: &mut Report) -> Result<()> {
     let hub = Hub::start().await?;
     hub.workspace("root", "bench", "universal").await?;
+    let access = hub.cluster_access("root:bench")?;
+    measure(
+        &Subject {
+            name: "",
+            access,
+            process: hub.process()?,
+        },
+        report,
+    )
+    .await
+}
+
+/// The same requests to a real kube-apiserver, for the ratio. Its etcd is not counted, and does
+/// not sync to disk.
+pub async fn peer(report: &mut Report) -> Result<()> {
+    let site = Site::apiserver("bench", &[]).await?;
+    let (access, process) = (site.access.clone(), site.process()?);
+    measure(
+        &Subject {
+            name: "kube-apiserver: ",
+            access,
+            process,
+        },
+        report,
+    )
+    .await
+}
+
+async fn measure(subject: &Subject<'_>, report: &mut Report) -> Result<()> {
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
-        clients.push(hub.cluster("root:bench")?);
+        clients.push(Client::connect(&subject.access)?);
     }
     for client in &clients {
         client.get(PATH).await?.success()?;
     }
-    creates(&hub, clients.clone(), report).await?;
-    gets(&hub, clients.clone(), report).await?;
-    turns(&hub, clients.clone(), report).await?;
-    lists(&hub, &clients[0], report).await
+    creates(subject, clients.clone(), report).await?;
+    gets(subject, clients.clone(), report).await?;
+    turns(subject, clients.clone(), report).await?;
+    lists(subject, &clients[0], report).await
 }
 
 /// A ConfigMap that is about 1 KiB as it is stored.
@@ -42,21 +93,29 @@ fn object(name: &str) -> Value {
     })
 }
 
-async fn creates(hub: &Hub, clients: Vec<Client>, report: &mut Report) -> Result<()> {
+async fn creates(subject: &Subject<'_>, clients: Vec<Client>, report: &mut Report) -> Result<()> {
     let create = move |caller: usize, index: usize| {
         let client = clients[caller % CONNECTIONS].clone();
         let body = object(&format!("object-{index:05}"));
         async move { client.post(PATH, &body).await?.success().map(drop) }
     };
-    let outcome = load::run(hub.process()?, CALLERS, CREATES, create).await?;
-    report.add("create, CPU", outcome.cpu_us, "us", Target::Below(120.0));
-    report.add(
+    let outcome = load::run(subject.process, CALLERS, CREATES, create).await?;
+    subject.add(
+        report,
+        "create, CPU",
+        outcome.cpu_us,
+        "us",
+        Target::Below(120.0),
+    );
+    subject.add(
+        report,
         "create, p99",
         outcome.quantile_ms(0.99),
         "ms",
         Target::Below(15.0),
     );
-    report.add(
+    subject.add(
+        report,
         "creates beside the generator",
         outcome.rate(),
         "1/s",
@@ -65,7 +124,7 @@ async fn creates(hub: &Hub, clients: Vec<Client>, report: &mut Report) -> Result
     Ok(())
 }
 
-async fn gets(hub: &Hub, clients: Vec<Client>, report: &mut Report) -> Result<()> {
+async fn gets(subject: &Subject<'_>, clients: Vec<Client>, report: &mut Report) -> Result<()> {
     let get = move |caller: usize, index: usize| {
         let client = clients[caller % CONNECTIONS].clone();
         async move {
@@ -77,15 +136,23 @@ async fn gets(hub: &Hub, clients: Vec<Client>, report: &mut Report) -> Result<()
             Ok(())
         }
     };
-    let outcome = load::run(hub.process()?, CALLERS, GETS, get).await?;
-    report.add("GET, CPU", outcome.cpu_us, "us", Target::Below(40.0));
-    report.add(
+    let outcome = load::run(subject.process, CALLERS, GETS, get).await?;
+    subject.add(
+        report,
+        "GET, CPU",
+        outcome.cpu_us,
+        "us",
+        Target::Below(40.0),
+    );
+    subject.add(
+        report,
         "GET, p99",
         outcome.quantile_ms(0.99),
         "ms",
         Target::Below(8.0),
     );
-    report.add(
+    subject.add(
+        report,
         "GETs beside the generator",
         outcome.rate(),
         "1/s",
@@ -95,16 +162,17 @@ async fn gets(hub: &Hub, clients: Vec<Client>, report: &mut Report) -> Result<()
 }
 
 /// Create, get, update, delete in turn: four requests an operation.
-async fn turns(hub: &Hub, clients: Vec<Client>, report: &mut Report) -> Result<()> {
+async fn turns(subject: &Subject<'_>, clients: Vec<Client>, report: &mut Report) -> Result<()> {
     let turn = move |caller: usize, index: usize| {
         turn(
             clients[caller % CONNECTIONS].clone(),
             format!("turn-{index}"),
         )
     };
-    let outcome = load::run(hub.process()?, CALLERS, TURNS, turn).await?;
+    let outcome = load::run(subject.process, CALLERS, TURNS, turn).await?;
     let each = outcome.cpu_us / 4.0;
-    report.add(
+    subject.add(
+        report,
         "create, get, update, delete in turn, CPU each",
         each,
         "us",
@@ -113,7 +181,7 @@ async fn turns(hub: &Hub, clients: Vec<Client>, report: &mut Report) -> Result<(
     Ok(())
 }
 
-async fn lists(hub: &Hub, client: &Client, report: &mut Report) -> Result<()> {
+async fn lists(subject: &Subject<'_>, client: &Client, report: &mut Report) -> Result<()> {
     let whole = client.get(PATH).await?;
     let mib = whole.body.len() as f64 / f64::from(1 << 20);
     let found = whole.success()?["items"].as_array().map_or(0, Vec::len);
@@ -123,9 +191,15 @@ async fn lists(hub: &Hub, client: &Client, report: &mut Report) -> Result<()> {
     for (name, encoding, target) in [("plain", "identity", 1_100.0), ("gzip", "gzip", 4_000.0)] {
         let client = client.clone();
         let list = move |_: usize, _: usize| list(client.clone(), encoding);
-        let outcome = load::run(hub.process()?, 1, LISTS, list).await?;
+        let outcome = load::run(subject.process, 1, LISTS, list).await?;
         let name = format!("a MiB of LIST, 10,000 objects, {name}, CPU");
-        report.add(&name, outcome.cpu_us / mib, "us", Target::Below(target));
+        subject.add(
+            report,
+            &name,
+            outcome.cpu_us / mib,
+            "us",
+            Target::Below(target),
+        );
     }
     Ok(())
 }
