@@ -22,14 +22,24 @@ pub struct Suite {
 }
 
 /// All suites, by name.
-pub const SUITES: &[Suite] = &[Suite {
-    name: "apply-oracle",
-    about: "server-side apply and the patches against the Go originals, random objects",
-    package: "hanse-apply",
-    target: &["--test", "oracle"],
-    filter: "",
-    chunk: 20_000,
-}];
+pub const SUITES: &[Suite] = &[
+    Suite {
+        name: "apply-oracle",
+        about: "server-side apply and the patches against the Go originals, random objects",
+        package: "hanse-apply",
+        target: &["--test", "oracle"],
+        filter: "",
+        chunk: 20_000,
+    },
+    Suite {
+        name: "schema-oracle",
+        about: "schemas, defaults, pruning, validation and CRDs against the Go originals",
+        package: "hanse-schema",
+        target: &["--test", "oracle"],
+        filter: "",
+        chunk: 20_000,
+    },
+];
 
 /// The suite of this name.
 pub fn named(name: &str) -> Option<&'static Suite> {

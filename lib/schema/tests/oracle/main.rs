@@ -1,7 +1,7 @@
 //! The same questions to us and to Kubernetes' apiextensions-apiserver: equal answers.
 //!
 //! The oracle is the Go program `e2e/oracles/schema`; its path comes in `HANSE_ORACLE_SCHEMA`.
-//! Without it the tests say so and pass. `HANSE_SEED` chooses the questions, `HANSE_ORACLE_ROUNDS`
+//! Without it the tests say so and pass. `HANSE_SEED` chooses the questions, `HANSE_ROUNDS`
 //! how many.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -195,7 +195,7 @@ fn objects() {
         return;
     };
     let seed = number("HANSE_SEED", 1);
-    let rounds = number("HANSE_ORACLE_ROUNDS", 4000);
+    let rounds = number("HANSE_ROUNDS", 4000);
     let mut report = Report::default();
     for round in 0..rounds {
         let mut random = Random::new(seed.wrapping_mul(1_000_003).wrapping_add(round));
@@ -246,7 +246,7 @@ fn definitions() {
         return;
     };
     let seed = number("HANSE_SEED", 1);
-    let rounds = number("HANSE_ORACLE_ROUNDS", 3000);
+    let rounds = number("HANSE_ROUNDS", 3000);
     let mut report = Report::default();
     for round in 0..rounds {
         let mut random = Random::new(seed.wrapping_mul(999_983).wrapping_add(round));
@@ -310,7 +310,7 @@ fn published() {
         return;
     };
     let seed = number("HANSE_SEED", 1);
-    let rounds = number("HANSE_ORACLE_ROUNDS", 300).min(1000);
+    let rounds = number("HANSE_ROUNDS", 300).min(1000);
     let mut report = Report::default();
     for round in 0..rounds {
         let mut random = Random::new(seed.wrapping_mul(7919).wrapping_add(round));
