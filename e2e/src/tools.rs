@@ -41,48 +41,6 @@ pub struct Tool {
     pub version_args: Vec<String>,
 }
 
-/// The third-party APIs as the data file states them.
-const CRDS: &str = include_str!("../crds/crds.json");
-
-/// An API of somebody else's: the CRD files of a Go module.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Crds {
-    pub name: String,
-    pub version: String,
-    /// The Go module that holds the files.
-    pub module: String,
-    /// The directory with the files in that module.
-    pub directory: String,
-}
-
-impl Crds {
-    /// Where its files lie after `cargo xtask setup`, and nothing else beside them.
-    pub fn built(&self) -> PathBuf {
-        cache()
-            .join("crds")
-            .join(format!("{}-{}", self.name, self.version))
-    }
-
-    /// The files, sorted, or what to do to get them.
-    pub fn files(&self) -> Result<Vec<PathBuf>, String> {
-        let entries = std::fs::read_dir(self.built()).map_err(|_| {
-            format!(
-                "the CRDs of {} {} are not there: run `cargo xtask setup`",
-                self.name, self.version
-            )
-        })?;
-        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-        files.sort();
-        Ok(files)
-    }
-}
-
-/// All third-party APIs.
-pub fn crds() -> Vec<Crds> {
-    serde_json::from_str(CRDS).unwrap_or_default()
-}
-
 /// All sets, in the order in which they are built.
 pub fn all() -> Vec<Tool> {
     // The file is compiled in and a test reads it; an unreadable one would be a build error.

@@ -1,2 +1,144 @@
-//! Placeholder entry point, replaced within this change set.
-fn main() {}
+//! The `hanse` server: flags, configuration, build, run.
+//!
+//! Start at [`run`]. `flags.rs` reads the command line, `config.rs` makes sense of it, `pki.rs` and
+//! `kubeconfig.rs` make what the first start needs, `assemble.rs` puts the rooms together and
+//! `serve.rs` opens the door. Everything that a request meets is in `hanse-api`.
+
+mod assemble;
+mod config;
+mod flags;
+mod kubeconfig;
+mod pki;
+mod process;
+mod serve;
+mod tls;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use hanse_seams::{Seams, Shutdown};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::Config;
+use crate::flags::{Command, StartFlags};
+use crate::pki::Pki;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Threads that drive requests. More of them help little: the work of one request is short, and
+/// whatever blocks runs elsewhere.
+const WORKERS_MAX: usize = 8;
+
+fn main() -> ExitCode {
+    let (cli, notes) = match flags::parse(std::env::args()) {
+        Ok(parsed) => parsed,
+        Err((text, code)) => {
+            let mut out: Box<dyn std::io::Write> = if code == 0 {
+                Box::new(std::io::stdout())
+            } else {
+                Box::new(std::io::stderr())
+            };
+            let _ = out.write_all(text.as_bytes());
+            return ExitCode::from(u8::try_from(code).unwrap_or(2));
+        }
+    };
+    let Command::Start(flags) = cli.command;
+    log_to_stderr(flags.verbosity);
+    notes.iter().for_each(|note| tracing::warn!("{note}"));
+    match start(*flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hanse: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Logs to standard error; `RUST_LOG` overrides the level of `-v`.
+fn log_to_stderr(verbosity: u8) {
+    let level = match verbosity {
+        0 | 1 => "info",
+        2 | 3 => "info,hanse=debug,hanse_api=debug",
+        4 | 5 => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+fn start(flags: StartFlags) -> Result<()> {
+    let config = Config::from_flags(flags)?;
+    let workers = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(WORKERS_MAX);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(run(config))
+}
+
+/// The life of the server.
+async fn run(config: Config) -> Result<()> {
+    let seams = Seams::real();
+    let began = seams.clock.monotonic();
+    let socket = serve::bind(config.listen).await?;
+    std::fs::create_dir_all(&config.root)
+        .with_context(|| format!("cannot make {}", config.root.display()))?;
+    let now = seams.clock.wall().as_secs();
+    let pki = Pki::ensure(&config.root, &config.serving_names, now)?;
+    let (cert, key) = match &config.own_certificate {
+        Some(own) => (&own.cert, &own.key),
+        None => (&pki.serving_cert, &pki.serving_key),
+    };
+    let tls = tls::server_config(cert, key)?;
+    let stop = Shutdown::new();
+    let server = assemble::assemble(&config, &pki, &seams, &stop).await?;
+    let listener = serve::Listener::new(socket, tls, server.service, seams.clone());
+    let took = seams.clock.monotonic().saturating_sub(began);
+    tracing::info!(
+        address = %config.external_address,
+        kubeconfig = %config.kubeconfig.display(),
+        milliseconds = took.as_millis(),
+        "serving"
+    );
+    let terminated = Shutdown::new();
+    seams.spawn("signals", signals(terminated.clone()));
+    listener.run(terminated, config.shutdown_delay).await;
+    stop.trigger();
+    for task in server.tasks {
+        task.ended().await;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Raises the flag at the first SIGTERM or SIGINT; a second one ends the process at once.
+async fn signals(terminated: Shutdown) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        tracing::error!("cannot listen for signals");
+        return;
+    };
+    for count in 0.. {
+        tokio::select! {
+            biased;
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if count > 0 {
+            std::process::exit(130);
+        }
+        tracing::info!("stopping");
+        terminated.trigger();
+    }
+}

@@ -1,6 +1,6 @@
 //! Set-up: checks for Rust and Go, and builds what the tests run and compare with.
 //!
-//! The programs of `e2e/tools.json` and the APIs of `e2e/crds/crds.json` go to the cache outside the source tree and stay there; the
+//! The programs of `e2e/tools.json` go to the cache outside the source tree and stay there; the
 //! Go oracles of `e2e/oracles` go to the target directory and are as fresh as Go's own build
 //! cache makes them. Nothing but packages of ordinary registries is downloaded, by `go build`.
 
@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
 
 use crate::project::Project;
 use crate::stage;
-use crate::tools::{self, Crds, Tool};
+use crate::tools::{self, Tool};
 
 /// The oldest Go that builds the modules under `e2e/`.
 const GO_MINOR_MIN: u32 = 26;
@@ -61,13 +60,6 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
         }
     }
     if args.sets.is_empty() && !args.list {
-        for crds in tools::crds() {
-            println!(
-                "{:<14} {}",
-                crds.name,
-                third_party(project, &crds)?.display()
-            );
-        }
         for (variable, path) in oracles(project)?.variables {
             println!("{variable:<20} {}", path.display());
         }
@@ -84,9 +76,6 @@ pub fn ensure(project: &Project, optional: bool) -> Result<Ready> {
         if needed && tool.find().is_none() {
             build(project, &tool)?;
         }
-    }
-    for crds in tools::crds() {
-        third_party(project, &crds)?;
     }
     oracles(project)
 }
@@ -139,62 +128,6 @@ fn build(project: &Project, tool: &Tool) -> Result<PathBuf> {
     }
     std::fs::rename(&unfinished, &out)?;
     Ok(out)
-}
-
-/// Copies the CRD files of a Go module into the cache, where they are not there yet.
-fn third_party(project: &Project, crds: &Crds) -> Result<PathBuf> {
-    let out = crds.built();
-    if out.is_dir() {
-        return Ok(out);
-    }
-    let mut command = Command::new("go");
-    command
-        .args(["mod", "download", "-json", &crds.module])
-        .env("GOWORK", "off");
-    let output = command
-        .current_dir(project.root.join("e2e/crds"))
-        .output()?;
-    if !output.status.success() {
-        bail!(
-            "{}: {}",
-            crds.module,
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-    let module: Downloaded = serde_json::from_slice(&output.stdout)?;
-    if module.version != format!("v{}", crds.version) {
-        bail!(
-            "e2e/crds/go.mod names {} {}, crds.json {}",
-            crds.module,
-            module.version,
-            crds.version
-        );
-    }
-    let unfinished = out.with_extension(format!("unfinished-{}", std::process::id()));
-    std::fs::create_dir_all(&unfinished)?;
-    for entry in std::fs::read_dir(module.dir.join(&crds.directory))? {
-        let path = entry?.path();
-        let Some(name) = path
-            .file_name()
-            .filter(|_| path.extension().is_some_and(|e| e == "yaml"))
-        else {
-            continue;
-        };
-        let text = std::fs::read_to_string(&path)?;
-        if text.contains("kind: CustomResourceDefinition") {
-            std::fs::write(unfinished.join(name), text)?;
-        }
-    }
-    std::fs::rename(&unfinished, &out)?;
-    Ok(out)
-}
-
-/// What `go mod download -json` says of a module.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Downloaded {
-    version: String,
-    dir: PathBuf,
 }
 
 /// Go's linker flags: no debug information, and the version where the program looks for it.

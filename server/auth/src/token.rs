@@ -176,6 +176,15 @@ pub enum TokenError {
     Invalid,
 }
 
+/// A public key as others get it: with its id, its algorithm and what it is for.
+fn published(jwk: &Jwk, header: &Header) -> serde_json::Value {
+    let mut key = serde_json::to_value(jwk).unwrap_or_default();
+    key["use"] = "sig".into();
+    key["kid"] = header.kid.clone().into();
+    key["alg"] = serde_json::to_value(header.alg).unwrap_or_default();
+    serde_json::json!({"keys": [key]})
+}
+
 /// Makes and checks tokens with one key.
 pub struct Signer {
     issuer: String,
@@ -183,6 +192,7 @@ pub struct Signer {
     sign: EncodingKey,
     verify: DecodingKey,
     validation: Validation,
+    jwks: serde_json::Value,
 }
 
 impl Signer {
@@ -203,6 +213,7 @@ impl Signer {
             jwk.thumbprint(ThumbprintHash::SHA256)
                 .map_err(TokenError::Key)?,
         );
+        let jwks = published(&jwk, &header);
         let mut validation = Validation::new(algorithm);
         // Times and audiences are checked on every use, the signature only once.
         validation.validate_exp = false;
@@ -215,7 +226,23 @@ impl Signer {
             sign,
             verify,
             validation,
+            jwks,
         })
+    }
+
+    /// The JSON Web Key Set with the public key, as `/openid/v1/jwks` publishes it.
+    #[must_use]
+    pub fn jwks(&self) -> &serde_json::Value {
+        &self.jwks
+    }
+
+    /// The signature algorithm, such as `ES256`.
+    #[must_use]
+    pub fn algorithm(&self) -> &'static str {
+        match self.header.alg {
+            Algorithm::RS256 => "RS256",
+            _ => "ES256",
+        }
     }
 
     /// Issuer of the tokens.

@@ -1,0 +1,205 @@
+//! Bodies of answers: whole, in pieces, or as a stream that goes on for as long as a watch does.
+//!
+//! Start at [`Body`]. A watch is written as an ordinary `async` block that hands out frames
+//! through an [`Emitter`]; [`Body::generate`] turns it into an HTTP body that is polled by the
+//! connection. There is no task and no channel per watch, and the block stops with its
+//! connection: when the client goes away, the body is dropped, and the watcher with it.
+//! The invariant: a frame that was emitted is delivered before the block is polled again, so at
+//! most one frame of each watch waits in memory here.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use parking_lot::Mutex;
+
+/// Anything that may go wrong while a body is read; the connection ends it.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+/// The body of a request, whatever transport it came by.
+pub type RequestBody = http_body_util::combinators::UnsyncBoxBody<Bytes, BodyError>;
+
+type Pieces = Box<dyn Iterator<Item = Bytes> + Send>;
+type Block = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The body of an answer.
+pub struct Body(Kind);
+
+enum Kind {
+    /// Nothing more to say.
+    Done,
+    /// All of it.
+    Whole(Bytes),
+    /// Made piece by piece as the connection takes it (lists).
+    Pieces(Pieces),
+    /// Emitted by a block as things happen (watches).
+    Generated {
+        block: Block,
+        slot: Slot,
+        ended: bool,
+    },
+}
+
+type Slot = Arc<Mutex<Option<Bytes>>>;
+
+impl Body {
+    /// No bytes at all.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self(Kind::Done)
+    }
+
+    /// All bytes at once.
+    #[must_use]
+    pub fn whole(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        if bytes.is_empty() {
+            Self::empty()
+        } else {
+            Self(Kind::Whole(bytes))
+        }
+    }
+
+    /// Pieces made as they are taken.
+    #[must_use]
+    pub fn pieces(pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
+        Self(Kind::Pieces(Box::new(pieces)))
+    }
+
+    /// Frames emitted by the block that `make` builds around its [`Emitter`].
+    #[must_use]
+    pub fn generate<F>(make: impl FnOnce(Emitter) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let slot = Slot::default();
+        let block = Box::pin(make(Emitter {
+            slot: Arc::clone(&slot),
+        }));
+        Self(Kind::Generated {
+            block,
+            slot,
+            ended: false,
+        })
+    }
+
+    /// Whether this is a stream without a foreseeable end.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        matches!(self.0, Kind::Generated { .. })
+    }
+
+    /// The whole body, when it is whole.
+    #[must_use]
+    pub fn as_whole(&self) -> Option<&Bytes> {
+        match &self.0 {
+            Kind::Whole(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+}
+
+/// Where a generating block puts its frames.
+pub struct Emitter {
+    slot: Slot,
+}
+
+impl Emitter {
+    /// Hands out one frame; waits while the one before has not been taken.
+    pub fn emit(&self, bytes: Bytes) -> impl Future<Output = ()> + '_ {
+        let mut bytes = Some(bytes);
+        std::future::poll_fn(move |_| {
+            let mut slot = self.slot.lock();
+            if slot.is_some() {
+                // The body takes the frame and then polls the block again: no waker is needed.
+                return Poll::Pending;
+            }
+            *slot = bytes.take();
+            Poll::Ready(())
+        })
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let kind = &mut self.get_mut().0;
+        let next = match kind {
+            Kind::Done => None,
+            Kind::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *kind = Kind::Done;
+                Some(bytes)
+            }
+            Kind::Pieces(pieces) => pieces.next(),
+            Kind::Generated { block, slot, ended } => {
+                if !*ended && slot.lock().is_none() {
+                    *ended = block.as_mut().poll(cx).is_ready();
+                }
+                match slot.lock().take() {
+                    None if !*ended => return Poll::Pending,
+                    frame => frame,
+                }
+            }
+        };
+        Poll::Ready(next.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.0, Kind::Done)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Done => SizeHint::with_exact(0),
+            Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Pieces(_) | Kind::Generated { .. } => SizeHint::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    async fn all(body: Body) -> Vec<String> {
+        let mut frames = Vec::new();
+        let mut body = body;
+        while let Some(frame) = body.frame().await {
+            let data = frame.unwrap().into_data().unwrap();
+            frames.push(String::from_utf8(data.to_vec()).unwrap());
+        }
+        frames
+    }
+
+    #[tokio::test]
+    async fn a_block_is_delivered_frame_by_frame_to_its_end() {
+        let body = Body::generate(|out| async move {
+            for text in ["a", "b", "c"] {
+                out.emit(Bytes::from_static(text.as_bytes())).await;
+                tokio::task::yield_now().await;
+            }
+        });
+        assert!(body.is_stream());
+        assert_eq!(all(body).await, ["a", "b", "c"]);
+    }
+
+    #[tokio::test]
+    async fn whole_bodies_know_their_size() {
+        use http_body::Body as _;
+        assert_eq!(Body::whole("abc").size_hint().exact(), Some(3));
+        assert!(Body::whole("").is_end_stream());
+        assert_eq!(all(Body::whole("abc")).await, ["abc"]);
+        let pieces = ["x", "y"].map(|p| Bytes::from_static(p.as_bytes()));
+        assert_eq!(all(Body::pieces(pieces.into_iter())).await, ["x", "y"]);
+    }
+}

@@ -1,0 +1,139 @@
+//! Documents that depend only on what a logical cluster serves, made once for all that serve the
+//! same: discovery and OpenAPI.
+//!
+//! Start at [`Documents::get`]. The key is the hash of the surface, so ten thousand workspaces with
+//! the same bindings share one document. The invariant: the cache is bounded by count, and what
+//! falls out is made again when it is asked for.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use http::header;
+use parking_lot::Mutex;
+
+use crate::answer::Answer;
+use crate::limits::DOCUMENTS_MAX;
+
+/// A document and its name by content.
+#[derive(Debug)]
+pub struct Document {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// Upper-case hexadecimal digits of its SHA-512.
+    pub hash: String,
+}
+
+impl Document {
+    /// Names bytes by their content.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        use sha2::Digest;
+        let digest = sha2::Sha512::digest(&bytes);
+        let hash = digest
+            .iter()
+            .fold(String::with_capacity(128), |mut hash, byte| {
+                let _ = write!(hash, "{byte:02X}");
+                hash
+            });
+        Self {
+            bytes: bytes.into(),
+            hash,
+        }
+    }
+
+    /// The document, or 304 for a client that has it already.
+    #[must_use]
+    pub fn answer(&self, content_type: &'static str, if_none_match: Option<&str>) -> Answer {
+        let tag = format!("\"{}\"", self.hash);
+        let known = if_none_match.is_some_and(|given| {
+            given
+                .split(',')
+                .any(|one| one.trim().trim_start_matches("W/") == tag)
+        });
+        let answer = match known {
+            true => Answer::bytes(304, content_type, Bytes::new()),
+            false => Answer::bytes(200, content_type, self.bytes.clone()),
+        };
+        answer.with_header(header::ETAG, &tag)
+    }
+}
+
+type Key = ([u8; 32], String);
+
+/// The cache.
+#[derive(Default)]
+pub struct Documents(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    documents: HashMap<Key, Arc<Document>>,
+    order: VecDeque<Key>,
+}
+
+impl Documents {
+    /// The document called `name` of the surface with this hash, made by `make` when it is not
+    /// there. Two callers at once may both make it; the bytes are the same.
+    pub fn get(
+        &self,
+        surface: [u8; 32],
+        name: &str,
+        make: impl FnOnce() -> Option<Vec<u8>>,
+    ) -> Option<Arc<Document>> {
+        let key = (surface, name.to_owned());
+        if let Some(found) = self.0.lock().documents.get(&key) {
+            return Some(Arc::clone(found));
+        }
+        let made = Arc::new(Document::new(make()?));
+        let mut kept = self.0.lock();
+        if kept
+            .documents
+            .insert(key.clone(), Arc::clone(&made))
+            .is_none()
+        {
+            kept.order.push_back(key);
+        }
+        while kept.order.len() > DOCUMENTS_MAX {
+            if let Some(oldest) = kept.order.pop_front() {
+                kept.documents.remove(&oldest);
+            }
+        }
+        Some(made)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_shared_by_surface_and_bounded() {
+        let documents = Documents::default();
+        let first = documents
+            .get([1; 32], "apis", || Some(b"x".to_vec()))
+            .unwrap();
+        let second = documents
+            .get([1; 32], "apis", || panic!("made twice"))
+            .unwrap();
+        assert!(Arc::ptr_eq(&first, &second));
+        assert!(documents.get([2; 32], "apis", || None).is_none());
+        for n in 0..DOCUMENTS_MAX {
+            documents.get([1; 32], &n.to_string(), || Some(Vec::new()));
+        }
+        let again = documents
+            .get([1; 32], "apis", || Some(b"y".to_vec()))
+            .unwrap();
+        assert_eq!(&again.bytes[..], b"y");
+    }
+
+    #[test]
+    fn a_client_that_has_it_gets_nothing() {
+        let document = Document::new(b"{}".to_vec());
+        let tag = format!("\"{}\"", document.hash);
+        assert_eq!(tag.len(), 130);
+        assert_eq!(document.answer("application/json", Some(&tag)).code, 304);
+        assert_eq!(document.answer("application/json", Some("\"x\"")).code, 200);
+    }
+}

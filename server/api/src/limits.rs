@@ -1,0 +1,54 @@
+//! Every bound of this crate, in one place: what a client can make this room do at most.
+
+use std::time::Duration;
+
+/// Bytes of a request body; more is answered with 413.
+pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// Bytes of one segment of a workspace path.
+pub const CLUSTER_SEGMENT_BYTES_MAX: usize = 63;
+/// Segments of a workspace path.
+pub const CLUSTER_SEGMENTS_MAX: usize = 32;
+/// Operations of a JSON patch; more is answered with 413.
+pub const JSON_PATCH_OPERATIONS_MAX: usize = 10_000;
+/// How often a write that lost a race is tried again on the server: writes without a
+/// resourceVersion of the client's own.
+pub const WRITE_ATTEMPTS_MAX: usize = 6;
+/// Attempts at a free name for `generateName`.
+pub const GENERATE_NAME_ATTEMPTS_MAX: usize = 8;
+/// Letters that `generateName` appends.
+pub const GENERATE_NAME_SUFFIX_BYTES: usize = 5;
+/// Bytes of a generated name's base.
+pub const GENERATE_NAME_BASE_BYTES_MAX: usize = 63 - GENERATE_NAME_SUFFIX_BYTES;
+/// Bodies at least this long are compressed for clients that accept gzip.
+pub const GZIP_BYTES_MIN: usize = 128 * 1024;
+/// Bytes of one piece of a streamed list.
+pub const LIST_PIECE_BYTES: usize = 32 * 1024;
+/// Objects that one look into the hub fetches while a list is selected.
+pub const LIST_SCAN_OBJECTS: usize = 500;
+/// Objects deleted by one step of a collection's deletion.
+pub const DELETE_COLLECTION_STEP_OBJECTS: usize = 500;
+/// How long a read waits for a resourceVersion that has not been reached yet.
+pub const FRESHNESS_WAIT: Duration = Duration::from_secs(3);
+/// How long a read request may take.
+pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long a write may take.
+pub const WRITE_TIME_MAX: Duration = Duration::from_secs(34);
+/// Shortest time after which a watch without `timeoutSeconds` is ended; it is ended at a random
+/// time between once and twice this.
+pub const WATCH_TIME_MIN: Duration = Duration::from_secs(1_800);
+/// Time between two bookmarks of a watch.
+pub const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+/// How long before its end a watch gets a last bookmark.
+pub const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
+/// Bytes of events put together into one frame while more of them are waiting.
+pub const WATCH_FRAME_BYTES: usize = 32 * 1024;
+/// Discovery and OpenAPI documents kept, by surface; the least recently made goes first.
+pub const DOCUMENTS_MAX: usize = 64;
+/// Bytes of a user agent used as a field manager's name.
+pub const MANAGER_BYTES_MAX: usize = 128;
+
+const _: () = assert!(LIST_PIECE_BYTES < GZIP_BYTES_MIN);
+const _: () = assert!(BOOKMARK_BEFORE_END.as_millis() < BOOKMARK_PERIOD.as_millis());
+const _: () = assert!(WRITE_TIME_MAX.as_millis() < REQUEST_TIME_MAX.as_millis());
+/// Unknown and repeated fields that one answer names.
+pub const STRICT_ERRORS_MAX: usize = 100;

@@ -1,0 +1,378 @@
+//! What the server counts about requests, under the names that Kubernetes' dashboards ask for.
+//!
+//! Start at [`Metrics::observe`]. The invariant: the number of series depends on the kinds that
+//! are used, never on the number of workspaces: no label here names a logical cluster, an object
+//! or a user. Requests for unknown paths collapse to an empty resource.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Labels of a request, as Kubernetes has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// GET, LIST, WATCH, POST, PUT, PATCH, APPLY, DELETE, DELETECOLLECTION, CONNECT.
+    pub verb: &'static str,
+    /// `All` for dry runs.
+    pub dry_run: &'static str,
+    /// API group.
+    pub group: Arc<str>,
+    /// API version.
+    pub version: Arc<str>,
+    /// Plural of the resource.
+    pub resource: Arc<str>,
+    /// Subresource.
+    pub subresource: Arc<str>,
+    /// `cluster`, `namespace` or `resource`; empty for other paths.
+    pub scope: &'static str,
+    /// Always `apiserver`.
+    pub component: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodedLabels {
+    verb: &'static str,
+    dry_run: &'static str,
+    group: Arc<str>,
+    version: Arc<str>,
+    resource: Arc<str>,
+    subresource: Arc<str>,
+    scope: &'static str,
+    component: &'static str,
+    code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    request_kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabels {
+    group: Arc<str>,
+    version: Arc<str>,
+    resource: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildLabels {
+    git_version: String,
+    major: &'static str,
+    minor: &'static str,
+    platform: &'static str,
+}
+
+/// Upper bounds of request times in seconds: a subset of Kubernetes' own, with those that the
+/// usual alerts ask for (1, 5, 30).
+const SECONDS: [f64; 12] = [
+    0.001, 0.005, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0,
+];
+
+type Histograms = Family<RequestLabels, Histogram, fn() -> Histogram>;
+
+fn seconds() -> Histogram {
+    Histogram::new(SECONDS)
+}
+
+/// All counters of this room; cheap to clone.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: Mutex<Registry>,
+    requests: Family<CodedLabels, Counter>,
+    durations: Histograms,
+    sli_durations: Histograms,
+    inflight: Family<KindLabels, Gauge>,
+    longrunning: Family<RequestLabels, Gauge>,
+    tls_handshake_errors: Counter,
+    authentications: Family<ResultLabels, Counter>,
+    decisions: Family<ResultLabels, Counter>,
+    watch_events: Family<EventLabels, Counter>,
+    audit_events: Counter,
+    audit_errors: Counter,
+}
+
+impl Metrics {
+    /// Makes the counters. `git_version` goes into `kubernetes_build_info`.
+    #[must_use]
+    pub fn new(git_version: &str) -> Self {
+        let inner = Inner {
+            registry: Mutex::default(),
+            requests: Family::default(),
+            durations: Family::new_with_constructor(seconds),
+            sli_durations: Family::new_with_constructor(seconds),
+            inflight: Family::default(),
+            longrunning: Family::default(),
+            tls_handshake_errors: Counter::default(),
+            authentications: Family::default(),
+            decisions: Family::default(),
+            watch_events: Family::default(),
+            audit_events: Counter::default(),
+            audit_errors: Counter::default(),
+        };
+        let mut registry = Registry::default();
+        inner.register(&mut registry, git_version);
+        *inner.registry.lock() = registry;
+        Self(Arc::new(inner))
+    }
+
+    /// Lets other rooms add their own.
+    pub fn with_registry(&self, add: impl FnOnce(&mut Registry)) {
+        add(&mut self.0.registry.lock());
+    }
+
+    /// One request is over.
+    pub fn observe(&self, labels: &RequestLabels, code: u16, duration: Duration) {
+        let coded = CodedLabels {
+            verb: labels.verb,
+            dry_run: labels.dry_run,
+            group: Arc::clone(&labels.group),
+            version: Arc::clone(&labels.version),
+            resource: Arc::clone(&labels.resource),
+            subresource: Arc::clone(&labels.subresource),
+            scope: labels.scope,
+            component: labels.component,
+            code,
+        };
+        self.0.requests.get_or_create(&coded).inc();
+        // A watch's duration says how long a client listened, which is no latency.
+        if labels.verb != "WATCH" {
+            let seconds = duration.as_secs_f64();
+            self.0.durations.get_or_create(labels).observe(seconds);
+            self.0.sli_durations.get_or_create(labels).observe(seconds);
+        }
+    }
+
+    /// Counts a request as in flight until the guard is dropped.
+    #[must_use]
+    pub fn inflight(&self, mutating: bool) -> GaugeGuard {
+        let request_kind = if mutating { "mutating" } else { "readOnly" };
+        GaugeGuard::new(&self.0.inflight.get_or_create(&KindLabels { request_kind }))
+    }
+
+    /// Counts a watch until the guard is dropped.
+    #[must_use]
+    pub fn longrunning(&self, labels: &RequestLabels) -> GaugeGuard {
+        GaugeGuard::new(&self.0.longrunning.get_or_create(labels))
+    }
+
+    /// A TLS handshake failed.
+    pub fn tls_handshake_error(&self) {
+        self.0.tls_handshake_errors.inc();
+    }
+
+    /// An attempt to authenticate ended: `success`, `failure` (bad credentials) or `anonymous`.
+    pub fn authentication(&self, result: &'static str) {
+        self.0
+            .authentications
+            .get_or_create(&ResultLabels { result })
+            .inc();
+    }
+
+    /// An authorization was decided.
+    pub fn decision(&self, allowed: bool) {
+        let result = if allowed { "allowed" } else { "denied" };
+        self.0
+            .decisions
+            .get_or_create(&ResultLabels { result })
+            .inc();
+    }
+
+    /// The counter of events sent to watchers of one kind, to be kept by the watch.
+    #[must_use]
+    pub fn watch_events(&self, group: &str, version: &str, resource: &str) -> Counter {
+        let labels = EventLabels {
+            group: group.into(),
+            version: version.into(),
+            resource: resource.into(),
+        };
+        self.0.watch_events.get_or_create(&labels).clone()
+    }
+
+    /// An audit event was written, or could not be.
+    pub fn audit_event(&self, written: bool) {
+        let counter = if written {
+            &self.0.audit_events
+        } else {
+            &self.0.audit_errors
+        };
+        counter.inc();
+    }
+
+    /// The whole page, in the OpenMetrics text format that Prometheus reads.
+    #[must_use]
+    pub fn render(&self, process: &ProcessFigures) -> String {
+        let mut page = String::with_capacity(16 * 1024);
+        // Writing to a String cannot fail; a metric that fails to encode loses the rest only.
+        let _ =
+            prometheus_client::encoding::text::encode_registry(&mut page, &self.0.registry.lock());
+        process.render(&mut page);
+        page.push_str("# EOF\n");
+        page
+    }
+}
+
+impl Inner {
+    fn register(&self, registry: &mut Registry, git_version: &str) {
+        let r = registry;
+        r.register(
+            "apiserver_request",
+            "Requests by verb, kind and code",
+            self.requests.clone(),
+        );
+        r.register(
+            "apiserver_request_duration_seconds",
+            "Time to answer, watches aside",
+            self.durations.clone(),
+        );
+        r.register(
+            "apiserver_request_sli_duration_seconds",
+            "Time to answer without webhooks and fair waiting",
+            self.sli_durations.clone(),
+        );
+        r.register(
+            "apiserver_current_inflight_requests",
+            "Requests being answered",
+            self.inflight.clone(),
+        );
+        r.register(
+            "apiserver_longrunning_requests",
+            "Open watches",
+            self.longrunning.clone(),
+        );
+        r.register(
+            "apiserver_tls_handshake_errors",
+            "Failed TLS handshakes",
+            self.tls_handshake_errors.clone(),
+        );
+        r.register(
+            "authentication_attempts",
+            "Authentication attempts by result",
+            self.authentications.clone(),
+        );
+        r.register(
+            "apiserver_authorization_decisions",
+            "Authorization decisions",
+            self.decisions.clone(),
+        );
+        r.register(
+            "apiserver_watch_events",
+            "Events sent to watchers",
+            self.watch_events.clone(),
+        );
+        r.register(
+            "apiserver_audit_event",
+            "Audit events written",
+            self.audit_events.clone(),
+        );
+        r.register(
+            "apiserver_audit_error",
+            "Audit events lost",
+            self.audit_errors.clone(),
+        );
+        let build: Family<BuildLabels, Gauge> = Family::default();
+        let labels = BuildLabels {
+            git_version: git_version.to_owned(),
+            major: crate::version::MAJOR,
+            minor: crate::version::MINOR,
+            platform: crate::version::PLATFORM,
+        };
+        build.get_or_create(&labels).set(1);
+        r.register("kubernetes_build_info", "What was built", build);
+    }
+}
+
+/// Figures of the process itself, read from the system by the binary.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ProcessFigures {
+    /// CPU time used, seconds.
+    pub cpu_seconds: f64,
+    /// Resident memory, bytes.
+    pub resident_bytes: u64,
+    /// Open file descriptors.
+    pub open_fds: u64,
+    /// Start of the process, seconds since 1970.
+    pub start_seconds: f64,
+}
+
+impl ProcessFigures {
+    fn render(&self, page: &mut String) {
+        for (name, kind, value) in [
+            ("process_cpu_seconds_total", "counter", self.cpu_seconds),
+            (
+                "process_resident_memory_bytes",
+                "gauge",
+                self.resident_bytes as f64,
+            ),
+            ("process_open_fds", "gauge", self.open_fds as f64),
+            ("process_start_time_seconds", "gauge", self.start_seconds),
+        ] {
+            let family = name.strip_suffix("_total").unwrap_or(name);
+            let _ = writeln!(page, "# TYPE {family} {kind}\n{name} {value}");
+        }
+    }
+}
+
+/// Raises a gauge while it lives.
+pub struct GaugeGuard(Gauge);
+
+impl GaugeGuard {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for GaugeGuard {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_shows_under_kubernetes_names() {
+        let metrics = Metrics::new("v1.36.0+hanse");
+        let labels = RequestLabels {
+            verb: "LIST",
+            group: "".into(),
+            version: "v1".into(),
+            resource: "configmaps".into(),
+            subresource: "".into(),
+            scope: "cluster",
+            component: "apiserver",
+            ..RequestLabels::default()
+        };
+        metrics.observe(&labels, 200, Duration::from_millis(3));
+        let guard = metrics.inflight(false);
+        let page = metrics.render(&ProcessFigures::default());
+        assert!(page.contains(
+            "apiserver_request_total{verb=\"LIST\",dry_run=\"\",group=\"\",version=\"v1\",\
+             resource=\"configmaps\",subresource=\"\",scope=\"cluster\",component=\"apiserver\",\
+             code=\"200\"} 1"
+        ));
+        assert!(page.contains("apiserver_request_sli_duration_seconds_bucket{le=\"1.0\""));
+        assert!(page.contains("apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1"));
+        assert!(page.ends_with("# EOF\n"));
+        drop(guard);
+        let page = metrics.render(&ProcessFigures::default());
+        assert!(page.contains("apiserver_current_inflight_requests{request_kind=\"readOnly\"} 0"));
+    }
+}

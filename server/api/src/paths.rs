@@ -1,0 +1,187 @@
+//! Everything that is served beside resources: discovery, OpenAPI, health, version, metrics, keys.
+//!
+//! Start at [`answer`]. The invariant: what is not listed here is 404 in plain text (URL-10).
+
+use std::sync::Arc;
+
+use hanse_json::{Value, json};
+use hanse_tenancy::catalog::Surface;
+use hanse_wire::negotiate::{Form, Forms, Output, output};
+use hanse_wire::status::{Result, Status};
+use http::Method;
+use http::header;
+use http::request::Parts as Head;
+
+use crate::answer::{Answer, JSON};
+use crate::call::Call;
+use crate::discovery::Groups;
+use crate::health::Question;
+use crate::render::answer_document;
+use crate::service::Inner;
+use crate::version;
+
+/// Answers a request for a path that is no resource.
+///
+/// # Errors
+/// 406, and 500 for documents of a logical cluster without one in the URL.
+pub fn answer(service: &Inner, call: &Call<'_>, head: &Head) -> Result<Answer> {
+    if !matches!(head.method, Method::GET | Method::HEAD) {
+        return Ok(Answer::no_such_path());
+    }
+    let path = call.info.path;
+    if let Some((question, one)) = Question::of(path) {
+        return Ok(health(service, call, question, one));
+    }
+    match path {
+        "/version" | "/version/" => return Ok(document(call, &version::document())),
+        "/metrics" => return Ok(metrics(service)),
+        "/.well-known/openid-configuration" => return Ok(openid(service, call)),
+        "/openid/v1/jwks" => return keys(service, call),
+        _ => {}
+    }
+    let Some(cluster) = &call.cluster else {
+        return without_cluster(call, path);
+    };
+    let surface = service.catalog.surface(cluster);
+    discovery(service, call, &surface, path)
+}
+
+/// Discovery needs to know of which logical cluster; without one, only its absence is known.
+fn without_cluster(call: &Call<'_>, path: &str) -> Result<Answer> {
+    let known = path == "/" || path.starts_with("/api");
+    if known && !call.wildcard {
+        return Err(crate::call::no_cluster());
+    }
+    Ok(Answer::no_such_path())
+}
+
+fn document(call: &Call<'_>, value: &Value) -> Answer {
+    let output = output(&call.wanted(), Forms::PLAIN).unwrap_or_default();
+    answer_document(
+        200,
+        value,
+        &Output {
+            encoding: Default::default(),
+            ..output
+        },
+    )
+}
+
+fn health(service: &Inner, call: &Call<'_>, question: Question, one: Option<&str>) -> Answer {
+    let verbose = call.query.get("verbose").is_some();
+    let exclude: Vec<String> = call.query.all("exclude").map(str::to_owned).collect();
+    let (code, text) = service.health.answer(question, one, verbose, &exclude);
+    if code == 500 {
+        tracing::warn!(?question, text, "a health check fails");
+    }
+    Answer::text(code, text)
+}
+
+fn metrics(service: &Inner) -> Answer {
+    const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let page = service.metrics.render(&(service.process)());
+    Answer::bytes(200, OPENMETRICS, page)
+}
+
+fn openid(service: &Inner, call: &Call<'_>) -> Answer {
+    let signer = service.authenticator.signer();
+    let document = json!({
+        "issuer": signer.issuer(),
+        "jwks_uri": format!("https://{}/openid/v1/jwks", service.external_address),
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": [signer.algorithm()],
+    });
+    self::document(call, &document).with_header(header::CACHE_CONTROL, "public, max-age=3600")
+}
+
+fn keys(service: &Inner, call: &Call<'_>) -> Result<Answer> {
+    const TYPE: &str = "application/jwk-set+json";
+    let accept = call.header(header::ACCEPT).unwrap_or("*/*");
+    let accepted = accept.split(',').any(|clause| {
+        let media = clause.split(';').next().unwrap_or_default().trim();
+        matches!(media, TYPE | "*/*" | "application/*")
+    });
+    if !accepted {
+        let why = "406: Not Acceptable\n\nAvailable representations: application/jwk-set+json";
+        return Err(Status::not_acceptable_form(why));
+    }
+    let jwks = service.authenticator.signer().jwks();
+    let bytes = hanse_json::to_vec(jwks);
+    Ok(Answer::bytes(200, TYPE, bytes).with_header(header::CACHE_CONTROL, "public, max-age=3600"))
+}
+
+fn discovery(
+    service: &Inner,
+    call: &Call<'_>,
+    surface: &Arc<Surface>,
+    path: &str,
+) -> Result<Answer> {
+    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let name = segments.join("/");
+    let groups = || Groups::of(surface.rows());
+    let address = service.external_address.as_str();
+    let cached = |name: &str, make: &dyn Fn() -> Option<Value>| {
+        let bytes = || make().map(|value| hanse_json::to_vec(&value));
+        service.documents.get(*surface.hash(), name, bytes)
+    };
+    let root = matches!(segments.as_slice(), ["api"] | ["apis"]);
+    if root {
+        let output = output(&call.wanted(), Forms::DISCOVERY)?;
+        if output.form == Form::AggregatedDiscovery {
+            let core = segments[0] == "api";
+            let name = format!("aggregated/{name}");
+            let found = cached(&name, &|| Some(groups().aggregated(core)));
+            return Ok(found.map_or_else(Answer::no_such_path, |document| {
+                document
+                    .answer(output.content_type(), call.header(header::IF_NONE_MATCH))
+                    .with_header(header::VARY, "Accept")
+                    .with_header(header::CACHE_CONTROL, "public")
+            }));
+        }
+    }
+    let found = match segments.as_slice() {
+        [""] => cached("index", &|| Some(index(service, &groups()))),
+        ["api"] => cached(&name, &|| Some(groups().api_versions(address))),
+        ["apis"] => cached(&name, &|| Some(groups().group_list(address))),
+        ["api", version] => cached(&name, &|| groups().resource_list("", version)),
+        ["apis", group] => cached(&name, &|| groups().group(group)),
+        ["apis", group, version] => cached(&name, &|| groups().resource_list(group, version)),
+        _ => None,
+    };
+    let Some(found) = found else {
+        return Ok(Answer::no_such_path());
+    };
+    let output = output(&call.wanted(), Forms::PLAIN)?;
+    if output == Output::default() {
+        return Ok(Answer::bytes(200, JSON, found.bytes.clone()));
+    }
+    let value = hanse_json::parse(&found.bytes, &Default::default()).map_err(Status::internal)?;
+    Ok(answer_document(200, &value.value, &output))
+}
+
+/// `/`: the paths that are served, sorted.
+fn index(service: &Inner, groups: &Groups) -> Value {
+    let mut paths: Vec<String> = [
+        "/.well-known/openid-configuration",
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/apis/",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/version",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    paths.extend(groups.paths());
+    paths.extend(service.health.paths());
+    paths.sort_unstable();
+    json!({"paths": paths})
+}

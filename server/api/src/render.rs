@@ -1,0 +1,199 @@
+//! Objects in the form that a client asked for.
+//!
+//! Start at [`Renderer`]. The usual case, JSON in the stored version, copies the hub's bytes and
+//! parses nothing; every other form goes through a tree once. The invariant: whatever the form,
+//! the object's `apiVersion` and `kind` are those of the URL.
+
+use std::sync::Arc;
+
+use hanse_cache::Object;
+use hanse_json::{Value, json, scan};
+use hanse_kinds::ResourceDef;
+use hanse_wire::negotiate::{Encoding, Form, MetaVersion, Output};
+use hanse_wire::status::Result;
+use hanse_wire::table::{self, IncludeObject, partial_metadata};
+
+use crate::answer::{Answer, json_bytes};
+use crate::convert;
+
+/// How the objects of one answer are written.
+#[derive(Clone)]
+pub struct Renderer {
+    /// What they are.
+    pub def: Arc<ResourceDef>,
+    /// The form.
+    pub output: Output,
+    /// For tables.
+    pub include: IncludeObject,
+    /// The time that ages are measured against, microseconds since 1970.
+    pub now: i64,
+}
+
+impl Renderer {
+    /// An object as a tree in the requested version.
+    #[must_use]
+    pub fn tree(&self, object: &Object) -> Value {
+        convert::from_storage(&self.def, object.value())
+    }
+
+    /// Whether the hub's bytes are what the client asked for.
+    fn is_verbatim(&self, object: &Object) -> bool {
+        convert::is_stored_version(&self.def) && object.schema() == self.def.schema.hash.into()
+    }
+
+    /// Appends an object as compact JSON, whatever the form says.
+    pub fn object_into(&self, object: &Object, out: &mut Vec<u8>) {
+        if self.is_verbatim(object) {
+            object.json_into(out);
+        } else {
+            hanse_json::write(&self.tree(object), out);
+        }
+    }
+
+    /// Appends an object as an item of a list: items of some kinds do not repeat their kind.
+    pub fn item_into(&self, object: &Object, out: &mut Vec<u8>) {
+        let start = out.len();
+        self.object_into(object, out);
+        if self.def.flags.bare_items {
+            drop_kind(out, start, &self.def);
+        }
+    }
+
+    /// Appends one object in the form of a watch event.
+    pub fn form_into(&self, object: &Object, with_columns: bool, out: &mut Vec<u8>) {
+        match self.output.form {
+            Form::Object | Form::AggregatedDiscovery => self.object_into(object, out),
+            Form::PartialMetadata(version) | Form::PartialMetadataList(version) => {
+                self.partial_into(object, version, out);
+            }
+            Form::Table(version) => {
+                let tree = self.tree(object);
+                let rows = vec![self.row(&tree, version)];
+                let metadata = table::table_metadata(&tree);
+                let table = self.table(version, rows, metadata, with_columns);
+                hanse_json::write(&table, out);
+            }
+        }
+    }
+
+    /// Appends `PartialObjectMetadata`.
+    pub fn partial_into(&self, object: &Object, version: MetaVersion, out: &mut Vec<u8>) {
+        let whole = object.json();
+        out.extend_from_slice(b"{\"apiVersion\":\"");
+        out.extend_from_slice(version.api_version().as_bytes());
+        out.extend_from_slice(b"\",\"kind\":\"PartialObjectMetadata\",\"metadata\":");
+        out.extend_from_slice(scan::find(&whole, &["metadata"]).unwrap_or(b"{}"));
+        out.push(b'}');
+    }
+
+    /// A row of the kind's table.
+    #[must_use]
+    pub fn row(&self, tree: &Value, version: MetaVersion) -> Value {
+        table::row(
+            self.def.columns.cells(tree, self.now),
+            tree,
+            self.include,
+            version,
+        )
+    }
+
+    /// A table of rows.
+    #[must_use]
+    pub fn table(
+        &self,
+        version: MetaVersion,
+        rows: Vec<Value>,
+        metadata: Value,
+        with_columns: bool,
+    ) -> Value {
+        let columns = with_columns.then(|| self.def.columns.heads());
+        let rows = self.def.columns.rows(rows);
+        table::table(version, columns.as_deref(), rows, metadata)
+    }
+
+    /// The answer with one stored object.
+    ///
+    /// # Errors
+    /// 406 for the list form.
+    pub fn answer_object(&self, code: u16, object: &Object) -> Result<Answer> {
+        if self.output.form == Form::Object
+            && self.output.encoding == Encoding::Json
+            && !self.output.pretty
+        {
+            let mut bytes = Vec::with_capacity(object.json_len() + 64);
+            self.object_into(object, &mut bytes);
+            return Ok(Answer::bytes(code, self.output.content_type(), bytes));
+        }
+        self.answer_tree(code, self.tree(object))
+    }
+
+    /// The answer with one object that stands as a tree.
+    ///
+    /// # Errors
+    /// 406 for the list form.
+    pub fn answer_tree(&self, code: u16, tree: Value) -> Result<Answer> {
+        let document = match self.output.form {
+            Form::Object | Form::AggregatedDiscovery => tree,
+            Form::PartialMetadata(version) => partial_metadata(&tree, version),
+            Form::Table(version) => {
+                let rows = vec![self.row(&tree, version)];
+                self.table(version, rows, table::table_metadata(&tree), true)
+            }
+            form @ Form::PartialMetadataList(_) => return Err(form.mismatch(&self.def.kind)),
+        };
+        Ok(self.answer_document(code, &document))
+    }
+
+    /// The answer with a document that is already in its form.
+    #[must_use]
+    pub fn answer_document(&self, code: u16, document: &Value) -> Answer {
+        answer_document(code, document, &self.output)
+    }
+}
+
+/// A document in JSON or YAML.
+#[must_use]
+pub fn answer_document(code: u16, document: &Value, output: &Output) -> Answer {
+    let bytes: Vec<u8> = match output.encoding {
+        Encoding::Json => json_bytes(document, output.pretty),
+        Encoding::Yaml => hanse_wire::yaml::to_string(document).into_bytes(),
+    };
+    Answer::bytes(code, output.content_type(), bytes)
+}
+
+/// A list as one tree, without `apiVersion` and `kind` in its items where the kind wants that.
+#[must_use]
+pub fn list_document(def: &ResourceDef, mut items: Vec<Value>, metadata: Value) -> Value {
+    if def.flags.bare_items {
+        for item in items.iter_mut().filter_map(Value::as_object_mut) {
+            item.remove("apiVersion");
+            item.remove("kind");
+        }
+    }
+    json!({
+        "apiVersion": def.api_version(),
+        "kind": def.list_kind.as_str(),
+        "metadata": metadata,
+        "items": items,
+    })
+}
+
+/// Takes `"apiVersion":...` and `"kind":...` out of the canonical object that begins at `start`.
+///
+/// Keys are sorted, so the version comes first and the kind stands right before the metadata. It
+/// is looked for from the end: the metadata is small, what stands before it may be large. The text
+/// looked for cannot stand inside a string, whose quotes would be escaped, nor deeper in the
+/// metadata, where no `metadata` follows a kind.
+fn drop_kind(out: &mut Vec<u8>, start: usize, def: &ResourceDef) {
+    const METADATA: &str = "\"metadata\":{";
+    let kind = format!("\"kind\":\"{}\",{METADATA}", def.kind);
+    let version = format!("\"apiVersion\":\"{}\",", def.api_version());
+    if let Some(at) = memchr::memmem::rfind(&out[start..], kind.as_bytes()) {
+        let at = start + at;
+        out.drain(at..at + kind.len() - METADATA.len());
+    }
+    let body = start + 1;
+    if out[body..].starts_with(version.as_bytes()) {
+        out.drain(body..body + version.len());
+    }
+}

@@ -1,0 +1,662 @@
+//! The one service: from an HTTP request to its answer, without a socket.
+//!
+//! Start at [`Service::handle`]; the steps of a request stand in [`Service::answer`] in the order
+//! in which they happen, and the order is the documentation: route, authenticate, impersonate,
+//! authorize, answer. The invariant: nothing of an object is read for a caller before the
+//! authorizer said yes, so a refusal never tells whether something exists (AUZ-05).
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hanse_admission::Admission;
+use hanse_auth::{ACCESS_DENIED, Attributes, Authenticator, Authorizer, Resolution, UserInfo};
+use hanse_cache::{ClusterName, Hub};
+use hanse_kinds::ResourceDef;
+use hanse_seams::{Seams, Shutdown};
+use hanse_tenancy::Tenancy;
+use hanse_tenancy::catalog::{Catalog, Lookup};
+use hanse_wire::gvk::GroupResource;
+use hanse_wire::gzip;
+use hanse_wire::negotiate::{Output, error_output};
+use hanse_wire::query::Query;
+use hanse_wire::status::{Denied, Result, Status};
+use hanse_wire::table::IncludeObject;
+use hanse_wire::warning::Warnings;
+use http::header::{self, HeaderName};
+use http::request::Parts as Head;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use parking_lot::Mutex;
+use rustls_pki_types::CertificateDer;
+
+use crate::answer::Answer;
+use crate::audit;
+use crate::body::{Body, RequestBody};
+use crate::call::{Call, Target};
+use crate::convert;
+use crate::documents::Documents;
+use crate::health::Health;
+use crate::info::{RequestInfo, Verb};
+use crate::limits::{BODY_BYTES_MAX, REQUEST_TIME_MAX, WRITE_TIME_MAX};
+use crate::metrics::{Metrics, ProcessFigures};
+use crate::path::{ClusterRef, Route, RouteError, route, workspace_not_found};
+use crate::render::{Renderer, answer_document};
+use crate::trace::Trace;
+use crate::verbs::watch::life;
+use crate::{paths, verbs};
+
+/// What a connection says about its requests.
+#[derive(Debug)]
+pub struct ConnInfo {
+    peer: Option<SocketAddr>,
+    certs: Option<Vec<CertificateDer<'static>>>,
+}
+
+impl ConnInfo {
+    /// A connection from `peer`, with the unverified chain that the client showed.
+    #[must_use]
+    pub fn new(peer: SocketAddr, certs: Option<Vec<CertificateDer<'static>>>) -> Self {
+        Self {
+            peer: Some(peer),
+            certs,
+        }
+    }
+
+    /// No connection at all: a call from within the process.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self {
+            peer: None,
+            certs: None,
+        }
+    }
+
+    /// The other end's address.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+}
+
+/// Everything that the service is put together from.
+pub struct Parts {
+    /// Clock, chance, spawning.
+    pub seams: Seams,
+    /// The objects.
+    pub hub: Hub,
+    /// What is served where.
+    pub catalog: Arc<Catalog>,
+    /// Who asks.
+    pub authenticator: Arc<Authenticator>,
+    /// And may they.
+    pub authorizer: Arc<Authorizer>,
+    /// May the object be so.
+    pub admission: Arc<Admission>,
+    /// How workspaces are born.
+    pub tenancy: Arc<Tenancy>,
+    /// Health checks.
+    pub health: Arc<Health>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// The audit log, if there is one.
+    pub audit: Option<audit::Log>,
+    /// `host:port` by which clients reach this server.
+    pub external_address: String,
+    /// Figures of the process, asked at each look at `/metrics`.
+    pub process: fn() -> ProcessFigures,
+}
+
+/// The service; cheap to clone.
+#[derive(Clone)]
+pub struct Service(Arc<Inner>);
+
+/// What the verbs see of the service.
+pub struct Inner {
+    parts: Parts,
+    pub(crate) documents: Documents,
+    stopping: Shutdown,
+    watches_end: Shutdown,
+    /// Raised when the store has refused to write: it does not come back by itself.
+    pub(crate) store_failed: Shutdown,
+}
+
+impl Deref for Service {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Deref for Inner {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
+impl Inner {
+    /// The wall clock in microseconds since 1970.
+    #[must_use]
+    pub fn now_micros(&self) -> i64 {
+        i64::try_from(self.seams.clock.wall().as_micros()).unwrap_or(i64::MAX)
+    }
+
+    /// How objects of a target are written in an answer.
+    ///
+    /// # Errors
+    /// 400 for a bad `includeObject`, 500 for versions that only a webhook could make.
+    pub fn renderer(&self, call: &Call<'_>, target: &Target, output: Output) -> Result<Renderer> {
+        convert::check(&target.def)?;
+        Ok(Renderer {
+            def: Arc::clone(&target.def),
+            output,
+            include: IncludeObject::parse(call.query.get("includeObject"))?,
+            now: self.now_micros(),
+        })
+    }
+
+    /// How long a watch lives.
+    #[must_use]
+    pub fn watch_life(&self, timeout_seconds: Option<i64>) -> Duration {
+        life(timeout_seconds, |bound| self.seams.rng.below(bound))
+    }
+
+    /// Asks whether the caller of a write may also create what is missing (AUZ-04).
+    ///
+    /// # Errors
+    /// 403.
+    pub fn authorize_create(&self, call: &Call<'_>, target: &Target) -> Result<()> {
+        let info = RequestInfo {
+            verb: Verb::Create,
+            ..call.info
+        };
+        debug_assert_eq!(info.resource, target.def.plural.as_str());
+        self.authorize(&call.user, &info, "create", call.cluster.as_deref())
+    }
+
+    fn authorize(
+        &self,
+        user: &UserInfo,
+        info: &RequestInfo<'_>,
+        verb: &str,
+        cluster: Option<&str>,
+    ) -> Result<()> {
+        let want = Attributes {
+            user,
+            verb,
+            group: info.group,
+            version: info.version,
+            resource: info.resource,
+            subresource: info.subresource,
+            namespace: info.namespace,
+            name: info.name,
+            path: info.path,
+            is_resource: info.is_resource,
+        };
+        let decision = self.authorizer.authorize(&want, cluster);
+        self.metrics.decision(decision.allowed);
+        if decision.allowed {
+            return Ok(());
+        }
+        Err(Status::denied(&Denied {
+            user: &user.name,
+            verb,
+            group: info.group,
+            resource: info.resource,
+            subresource: info.subresource,
+            namespace: info.namespace,
+            name: info.name,
+            path: info.path,
+            reason: ACCESS_DENIED,
+        }))
+    }
+}
+
+impl Service {
+    /// Puts a service together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Inner {
+            parts,
+            documents: Documents::default(),
+            stopping: Shutdown::new(),
+            watches_end: Shutdown::new(),
+            store_failed: Shutdown::new(),
+        }))
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.parts.metrics
+    }
+
+    /// From now on `/readyz` says no.
+    pub fn say_stopping(&self) {
+        self.0.stopping.trigger();
+    }
+
+    /// Raised once the server has said that it is going to stop.
+    #[must_use]
+    pub fn stopping(&self) -> Shutdown {
+        self.0.stopping.clone()
+    }
+
+    /// Raised once the store has refused to write.
+    #[must_use]
+    pub fn store_failed(&self) -> Shutdown {
+        self.0.store_failed.clone()
+    }
+
+    /// Ends all watches, cleanly.
+    pub fn end_watches(&self) {
+        self.watches_end.trigger();
+    }
+
+    /// Resolves when all watches shall end.
+    pub async fn ended_watches(&self) {
+        self.watches_end.wait().await;
+    }
+
+    /// Answers one request. Never fails and never panics: what goes wrong is the answer.
+    ///
+    /// Boxed here, so that callers need not prove for every reference inside that it may move
+    /// between threads.
+    pub fn handle<'a>(
+        &'a self,
+        request: Request<RequestBody>,
+        conn: &'a ConnInfo,
+    ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send + 'a>> {
+        Box::pin(self.caught(request, conn))
+    }
+
+    async fn caught(&self, request: Request<RequestBody>, conn: &ConnInfo) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let mut trace = Trace::new(self, &head, conn);
+        let warnings = Mutex::new(Warnings::default());
+        let answer = match catch(self.bounded(&head, body, conn, &mut trace, &warnings)).await {
+            Some(answer) => answer,
+            None => {
+                tracing::error!(path = head.uri.path(), "a request made the server panic");
+                trace.panicked = true;
+                let text = "This request caused apiserver to panic. Look in the logs for details.";
+                Answer::text(500, text)
+            }
+        };
+        let answer = compressed(&head, answer);
+        trace.finish(self, &head, conn, &answer);
+        let warnings = warnings.into_inner();
+        answer.into_response(&warnings, &trace.audit_id)
+    }
+
+    /// The answer within the time that the kind of request has.
+    async fn bounded(
+        &self,
+        head: &Head,
+        body: RequestBody,
+        conn: &ConnInfo,
+        trace: &mut Trace,
+        warnings: &Mutex<Warnings>,
+    ) -> Answer {
+        let wanted = wanted(head);
+        let query = Query::parse(head.uri.query().unwrap_or_default());
+        let limit = match time_limit(head, &query) {
+            Ok(limit) => limit,
+            Err(status) => return Answer::status(&status, false),
+        };
+        let steps = self.answer(head, body, query, conn, trace, warnings);
+        let result = match self.seams.timeout(limit, steps).await {
+            Some(result) => result,
+            None => {
+                let why = "request did not complete within the allotted timeout";
+                Err(Status::timeout(why, 0))
+            }
+        };
+        result.unwrap_or_else(|status| {
+            let mut answer = Answer::status(&status, false);
+            let output = error_output(&wanted);
+            if output.pretty || output.encoding != hanse_wire::negotiate::Encoding::Json {
+                answer.body = answer_document(status.code, &status.to_json(), &output).body;
+                let content_type = http::HeaderValue::from_static(output.content_type());
+                answer.headers.insert(header::CONTENT_TYPE, content_type);
+            }
+            answer
+        })
+    }
+
+    /// The steps of a request, in their order.
+    async fn answer(
+        &self,
+        head: &Head,
+        body: RequestBody,
+        query: Query,
+        conn: &ConnInfo,
+        trace: &mut Trace,
+        warnings: &Mutex<Warnings>,
+    ) -> Result<Answer> {
+        let whole = decoded_path(head);
+        let routed = match route(&whole) {
+            Ok(routed) => routed,
+            Err(RouteError::Bad(status)) => return Err(status),
+            Err(RouteError::NoView) => return self.no_view(head, conn, trace),
+        };
+        if let Some(answer) = shard_level(&routed) {
+            return Ok(answer);
+        }
+        let (cluster, wildcard) = match self.resolve(&routed)? {
+            Place::Nowhere => (None, false),
+            Place::Everywhere => (None, true),
+            Place::In(cluster) => (Some(cluster), false),
+            Place::Answer(answer) => return Ok(answer),
+        };
+        trace.place(cluster.as_ref());
+        let watch = query.flag("watch").unwrap_or(false);
+        let mut info = RequestInfo::parse(&head.method, routed.path, watch);
+        let selected = name_in_selector(&info, &query);
+        if let Some(name) = &selected {
+            info.name = name;
+        }
+        trace.classify(&info, &head.method, &query);
+        let user = self.authenticate(head, conn, trace)?;
+        let user = self.impersonate(head, user, cluster.as_deref(), trace)?;
+        if routed.view.is_some() {
+            return self.no_view_for(&user);
+        }
+        let verb = info.authorization_verb(&head.method);
+        let authorized = self.authorize(&user, &info, &verb, cluster.as_deref());
+        trace.authorized(authorized.is_ok());
+        authorized?;
+        if selected.is_some() {
+            info.name = "";
+        }
+        let call = Call {
+            info,
+            query,
+            headers: &head.headers,
+            user,
+            cluster,
+            wildcard,
+            warnings,
+        };
+        if !call.info.is_resource {
+            return paths::answer(self, &call, head);
+        }
+        let Some(target) = self.target(&call)? else {
+            return Ok(Answer::no_such_path());
+        };
+        let _inflight = (call.info.verb != Verb::Watch)
+            .then(|| self.metrics().inflight(!call.info.verb.is_read()));
+        let bytes = read_body(body).await?;
+        verbs::answer(self, &call, &target, &bytes, &trace.labels).await
+    }
+
+    /// Where a path leads.
+    fn resolve(&self, routed: &Route<'_>) -> Result<Place> {
+        let path = match routed.cluster {
+            ClusterRef::None => return Ok(Place::Nowhere),
+            ClusterRef::Wildcard => return Ok(Place::Everywhere),
+            ClusterRef::Id(id) => return Ok(Place::In(id.into())),
+            ClusterRef::Path(path) => path,
+        };
+        match self.authorizer.view().resolve(path) {
+            Resolution::Cluster(cluster) => Ok(Place::In(cluster)),
+            Resolution::Wildcard => Ok(Place::Everywhere),
+            Resolution::Unavailable => Ok(Place::Answer(Answer::text(503, "Not available.\n"))),
+            Resolution::Malformed | Resolution::NotFound => Err(workspace_not_found(path)),
+            Resolution::Mount { .. } => {
+                Ok(Place::Answer(Answer::text(501, "mounts are not served\n")))
+            }
+        }
+    }
+
+    fn authenticate(&self, head: &Head, conn: &ConnInfo, trace: &mut Trace) -> Result<UserInfo> {
+        let certs = conn.certs.as_deref();
+        match self.authenticator.authenticate(&head.headers, certs) {
+            Ok(Some(user)) => {
+                self.metrics.authentication("success");
+                trace.user = user.clone();
+                Ok(user)
+            }
+            Ok(None) => {
+                self.metrics.authentication("anonymous");
+                let user = UserInfo::new("system:anonymous", &["system:unauthenticated"]);
+                trace.user = user.clone();
+                Ok(user)
+            }
+            Err(_) => {
+                self.metrics.authentication("failure");
+                Err(Status::unauthorized())
+            }
+        }
+    }
+
+    fn impersonate(
+        &self,
+        head: &Head,
+        user: UserInfo,
+        cluster: Option<&str>,
+        trace: &mut Trace,
+    ) -> Result<UserInfo> {
+        use hanse_auth::impersonation::Impersonation;
+        let Some(wish) = Impersonation::from_headers(&head.headers)? else {
+            return Ok(user);
+        };
+        let become_ = wish.check(&user, cluster, &self.authorizer)?;
+        trace.impersonated = Some(become_.clone());
+        Ok(become_)
+    }
+
+    /// What the surface says about the resource; `None` when it is not served.
+    fn target(&self, call: &Call<'_>) -> Result<Option<Target>> {
+        let info = &call.info;
+        if call.wildcard {
+            return self.wildcard_target(call);
+        }
+        let Some(cluster) = &call.cluster else {
+            return Err(crate::call::no_cluster());
+        };
+        let surface = self.catalog.surface(cluster);
+        let def = match surface.find(info.group, info.version, info.resource) {
+            Lookup::Found(def) => Arc::clone(def),
+            Lookup::NotFound => return Ok(None),
+            Lookup::Unavailable => {
+                let resource = GroupResource::new(info.group, info.resource);
+                let why = format!("{resource} is currently unavailable");
+                return Err(Status::service_unavailable(why));
+            }
+        };
+        // With an identity only a binding of that identity is meant, never a CRD.
+        if info
+            .identity
+            .is_some_and(|identity| def.storage.identity != identity)
+        {
+            return Ok(None);
+        }
+        let same = |row: &&Arc<ResourceDef>| row.plural == def.plural && row.group == def.group;
+        let versions = surface.rows().iter().filter(same).cloned().collect();
+        Ok(Some(Target::new(def, versions)))
+    }
+
+    /// The target of a wildcard request: what is the same in every logical cluster by its name
+    /// alone, what is bound by its identity (kcp-api 1.6).
+    fn wildcard_target(&self, call: &Call<'_>) -> Result<Option<Target>> {
+        let info = &call.info;
+        if !matches!(info.verb, Verb::List | Verb::Watch) {
+            let resource = GroupResource::new(info.group, info.resource);
+            let mut status = Status::method_not_allowed(&resource, info.verb.as_str());
+            status.message.push_str(" in the `*` logical cluster");
+            return Err(status);
+        }
+        let (group, version, plural) = (info.group, info.version, info.resource);
+        let found = match info.identity {
+            Some("") => return Err(Status::plain("empty identity in the request")),
+            Some(identity) => self.catalog.by_identity(group, version, plural, identity),
+            None => {
+                let mut rows = self.catalog.built_in().iter().chain(self.catalog.system());
+                rows.find(|row| {
+                    row.group == group && row.version == version && row.plural == plural
+                })
+                .cloned()
+            }
+        };
+        Ok(found.map(|def| {
+            let all = self.catalog.built_in().iter().chain(self.catalog.system());
+            let same = |row: &&Arc<ResourceDef>| row.plural == plural && row.group == group;
+            Target::new(def, all.filter(same).cloned().collect())
+        }))
+    }
+
+    fn no_view(&self, head: &Head, conn: &ConnInfo, trace: &mut Trace) -> Result<Answer> {
+        let user = self.authenticate(head, conn, trace)?;
+        self.no_view_for(&user)
+    }
+
+    /// The answer for views that are not there: masters are told so, others may not know.
+    fn no_view_for(&self, user: &UserInfo) -> Result<Answer> {
+        if user.is_master() {
+            return Ok(Answer::no_such_path());
+        }
+        let why = "Path not resolved to a valid virtual workspace";
+        Err(Status::forbidden(&Default::default(), "", why))
+    }
+}
+
+/// Where a request goes.
+enum Place {
+    Nowhere,
+    Everywhere,
+    In(ClusterName),
+    Answer(Answer),
+}
+
+/// `/metrics` belongs to the shard, not to a workspace.
+fn shard_level(routed: &Route<'_>) -> Option<Answer> {
+    let in_workspace = routed.cluster != ClusterRef::None || routed.view.is_some();
+    let text = "shard-level endpoint not available at workspace scope\n";
+    (in_workspace && routed.path == "/metrics").then(|| Answer::text(501, text))
+}
+
+/// The path, percent-decoded once, with the logical cluster of clients that cannot say theirs.
+fn decoded_path(head: &Head) -> String {
+    let raw = head.uri.path();
+    let path = percent_encoding::percent_decode_str(raw).decode_utf8_lossy();
+    match hanse_auth::cluster_of_pod_client(&path, &head.headers) {
+        Some(cluster) => format!("/clusters/{cluster}{path}"),
+        None => path.into_owned(),
+    }
+}
+
+/// A list or watch of one name is authorized as a request for that name (URL-07).
+fn name_in_selector(info: &RequestInfo<'_>, query: &Query) -> Option<String> {
+    if !info.is_resource
+        || !info.name.is_empty()
+        || !matches!(info.verb, Verb::List | Verb::Watch | Verb::DeleteCollection)
+    {
+        return None;
+    }
+    let text = query.get("fieldSelector").filter(|text| !text.is_empty())?;
+    let selector = hanse_wire::selector::FieldSelector::parse(text).ok()?;
+    let name = selector.exact("metadata.name")?;
+    hanse_schema::names::is_path_segment_name(name)
+        .is_empty()
+        .then(|| name.to_owned())
+}
+
+fn wanted(head: &Head) -> hanse_wire::negotiate::Wanted<'_> {
+    let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
+    hanse_wire::negotiate::Wanted {
+        accept: text(header::ACCEPT),
+        pretty: None,
+        user_agent: text(header::USER_AGENT),
+    }
+}
+
+/// How long the request may take; a client may ask for less (HLT-11).
+fn time_limit(head: &Head, query: &Query) -> Result<Duration> {
+    let most = if head.method.is_safe() {
+        REQUEST_TIME_MAX
+    } else {
+        WRITE_TIME_MAX
+    };
+    let Some(text) = query.get("timeout").filter(|text| !text.is_empty()) else {
+        return Ok(most);
+    };
+    match crate::duration::parse(text) {
+        Some(asked) if asked.is_zero() => Ok(most),
+        Some(asked) => Ok(asked.min(most)),
+        None => Err(Status::bad_request(format!(
+            "invalid timeout specified in the request URL - time: invalid duration {text:?}"
+        ))),
+    }
+}
+
+/// The whole body, up to the limit; the only piece of a small body is not copied.
+async fn read_body(mut body: RequestBody) -> Result<Bytes> {
+    let mut whole = Bytes::new();
+    let mut joined: Vec<u8> = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| Status::bad_request(format!("cannot read the body: {e}")))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if whole.len() + joined.len() + data.len() > BODY_BYTES_MAX {
+            return Err(Status::body_too_large(BODY_BYTES_MAX));
+        }
+        if whole.is_empty() && joined.is_empty() {
+            whole = data;
+            continue;
+        }
+        joined.extend_from_slice(&std::mem::take(&mut whole));
+        joined.extend_from_slice(&data);
+    }
+    Ok(if joined.is_empty() {
+        whole
+    } else {
+        joined.into()
+    })
+}
+
+/// Compresses a large whole body for clients that take it (NEG-15).
+fn compressed(head: &Head, answer: Answer) -> Answer {
+    let accepted = head
+        .headers
+        .get(header::ACCEPT_ENCODING)
+        .and_then(|v| v.to_str().ok());
+    let Some(whole) = answer.body.as_whole() else {
+        return answer;
+    };
+    if answer.headers.contains_key(header::CONTENT_ENCODING) || !gzip::wanted(accepted, whole.len())
+    {
+        return answer;
+    }
+    let Some(small) = gzip::compress(whole) else {
+        return answer;
+    };
+    let answer = Answer {
+        body: Body::whole(small),
+        ..answer
+    };
+    answer
+        .with_header(header::CONTENT_ENCODING, "gzip")
+        .with_header(header::VARY, "Accept-Encoding")
+}
+
+/// Runs a future; `None` when it panicked.
+async fn catch<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(move |cx| {
+        let poll = AssertUnwindSafe(|| future.as_mut().poll(cx));
+        match std::panic::catch_unwind(poll) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => std::task::Poll::Ready(None),
+        }
+    })
+    .await
+}

@@ -1,0 +1,248 @@
+//! What is remembered of a request beside its answer: for the metrics and the audit log.
+//!
+//! [`Trace`] is filled step by step by the chain in `service.rs` and used once, when the answer is
+//! known. It must be right for requests that end early too: each step adds what it knows.
+
+use std::time::Duration;
+
+use hanse_auth::UserInfo;
+use hanse_cache::ClusterName;
+use hanse_json::{Map, Value, json};
+use hanse_wire::query::Query;
+use http::Method;
+use http::header::{self, HeaderName};
+use http::request::Parts as Head;
+
+use crate::answer::Answer;
+use crate::audit::{Event, Stage, Subject};
+use crate::info::{RequestInfo, Verb};
+use crate::metrics::RequestLabels;
+use crate::service::{ConnInfo, Inner};
+
+/// Bytes of a client's audit id that are taken over.
+const AUDIT_ID_BYTES_MAX: usize = 64;
+
+/// See the module's words.
+pub struct Trace {
+    /// Labels for the metrics.
+    pub labels: RequestLabels,
+    /// Identifies the request.
+    pub audit_id: String,
+    /// Who asks, as authenticated.
+    pub user: UserInfo,
+    /// As whom, when somebody is impersonated.
+    pub impersonated: Option<UserInfo>,
+    /// Answering it panicked.
+    pub panicked: bool,
+    started: Duration,
+    received_micros: i64,
+    verb: String,
+    is_resource: bool,
+    path: String,
+    namespace: String,
+    name: String,
+    cluster: Option<ClusterName>,
+    decision: Option<bool>,
+}
+
+impl Trace {
+    /// Begins with what is known of every request.
+    #[must_use]
+    pub fn new(service: &Inner, head: &Head, _conn: &ConnInfo) -> Self {
+        let given = head.headers.get(HeaderName::from_static("audit-id"));
+        let given = given.and_then(|id| id.to_str().ok());
+        let given = given.filter(|id| !id.is_empty() && id.len() <= AUDIT_ID_BYTES_MAX);
+        Self {
+            labels: RequestLabels {
+                component: "apiserver",
+                ..RequestLabels::default()
+            },
+            audit_id: given.map_or_else(|| service.seams.rng.uuid_v4(), str::to_owned),
+            user: UserInfo::default(),
+            impersonated: None,
+            panicked: false,
+            started: service.seams.clock.monotonic(),
+            received_micros: service.now_micros(),
+            verb: String::new(),
+            is_resource: false,
+            path: String::new(),
+            namespace: String::new(),
+            name: String::new(),
+            cluster: None,
+            decision: None,
+        }
+    }
+
+    /// Where the request goes.
+    pub fn place(&mut self, cluster: Option<&ClusterName>) {
+        self.cluster = cluster.cloned();
+    }
+
+    /// What it asks for.
+    pub fn classify(&mut self, info: &RequestInfo<'_>, method: &Method, query: &Query) {
+        self.labels.verb = verb_label(info, method);
+        if query.get("dryRun").is_some_and(|value| !value.is_empty()) {
+            self.labels.dry_run = "All";
+        }
+        self.verb = info.authorization_verb(method);
+        self.is_resource = info.is_resource;
+        info.path.clone_into(&mut self.path);
+        info.namespace.clone_into(&mut self.namespace);
+        info.name.clone_into(&mut self.name);
+        if info.is_resource {
+            self.labels.group = info.group.into();
+            self.labels.version = info.version.into();
+            self.labels.resource = info.resource.into();
+            self.labels.subresource = info.subresource.into();
+            self.labels.scope = match (info.name.is_empty(), info.namespace.is_empty()) {
+                (false, _) => "resource",
+                (true, false) => "namespace",
+                (true, true) => "cluster",
+            };
+        }
+    }
+
+    /// What the authorizer said.
+    pub fn authorized(&mut self, allowed: bool) {
+        self.decision = Some(allowed);
+    }
+
+    /// Counts the request and writes its audit event.
+    pub fn finish(&mut self, service: &Inner, head: &Head, conn: &ConnInfo, answer: &Answer) {
+        let took = service.seams.clock.monotonic().saturating_sub(self.started);
+        if answer.code == 404 && self.is_resource && answer.body.as_whole().is_some() {
+            self.collapse_unknown(answer);
+        }
+        service.metrics.observe(&self.labels, answer.code, took);
+        let Some(log) = &service.audit else { return };
+        let stage = match (self.panicked, answer.body.is_stream()) {
+            (true, _) => Stage::Panic,
+            (false, true) => Stage::ResponseStarted,
+            (false, false) => Stage::ResponseComplete,
+        };
+        let subject = self.subject();
+        if log.wants(&subject, stage) {
+            log.write(self.event(service, head, conn, answer, stage));
+        }
+    }
+
+    /// Paths that nothing is served at share one series: anybody could invent them.
+    fn collapse_unknown(&mut self, answer: &Answer) {
+        let text = answer
+            .headers
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|t| t == crate::answer::TEXT);
+        if text {
+            let empty: std::sync::Arc<str> = "".into();
+            self.labels.group = empty.clone();
+            self.labels.version = empty.clone();
+            self.labels.resource = empty.clone();
+            self.labels.subresource = empty;
+        }
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        Subject {
+            user: &self.user.name,
+            groups: &self.user.groups,
+            verb: &self.verb,
+            is_resource: self.is_resource,
+            path: &self.path,
+            group: &self.labels.group,
+            resource: &self.labels.resource,
+            subresource: &self.labels.subresource,
+            namespace: &self.namespace,
+            name: &self.name,
+        }
+    }
+
+    fn event<'e>(
+        &'e self,
+        service: &Inner,
+        head: &'e Head,
+        conn: &ConnInfo,
+        answer: &Answer,
+        stage: Stage,
+    ) -> Event<'e> {
+        let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let mut annotations = Map::new();
+        if let Some(allowed) = self.decision {
+            let word = if allowed { "allow" } else { "forbid" };
+            annotations.insert("authorization.k8s.io/decision".to_owned(), word.into());
+        }
+        if let Some(cluster) = &self.cluster {
+            for key in ["kcp.io/cluster", "tenancy.kcp.io/workspace"] {
+                annotations.insert(key.to_owned(), cluster.as_str().into());
+            }
+        }
+        let uri = head
+            .uri
+            .path_and_query()
+            .map_or("/", http::uri::PathAndQuery::as_str);
+        Event {
+            id: &self.audit_id,
+            stage,
+            subject: self.subject(),
+            uri,
+            user: user_json(&self.user),
+            impersonated: self.impersonated.as_ref().map(user_json),
+            version: &self.labels.version,
+            sources: sources(text(HeaderName::from_static("x-forwarded-for")), conn),
+            user_agent: text(header::USER_AGENT).unwrap_or_default(),
+            code: answer.code,
+            received: hanse_wire::time::format_micro(self.received_micros),
+            now: hanse_wire::time::format_micro(service.now_micros()),
+            annotations,
+        }
+    }
+}
+
+fn sources(forwarded: Option<&str>, conn: &ConnInfo) -> Vec<String> {
+    let forwarded = forwarded.into_iter().flat_map(|text| text.split(','));
+    let forwarded = forwarded.map(|address| address.trim().to_owned());
+    let peer = conn.peer().map(|peer| peer.ip().to_string());
+    forwarded
+        .filter(|address| !address.is_empty())
+        .chain(peer)
+        .collect()
+}
+
+/// A user as audit events and reviews show it.
+#[must_use]
+pub fn user_json(user: &UserInfo) -> Value {
+    let mut value = json!({"username": user.name});
+    if !user.uid.is_empty() {
+        value["uid"] = user.uid.as_str().into();
+    }
+    if !user.groups.is_empty() {
+        value["groups"] = user.groups.clone().into();
+    }
+    if !user.extra.is_empty() {
+        value["extra"] = json!(user.extra);
+    }
+    value
+}
+
+fn verb_label(info: &RequestInfo<'_>, method: &Method) -> &'static str {
+    if !info.is_resource {
+        return match *method {
+            Method::GET | Method::HEAD => "GET",
+            Method::POST => "POST",
+            Method::PUT => "PUT",
+            Method::PATCH => "PATCH",
+            Method::DELETE => "DELETE",
+            _ => "other",
+        };
+    }
+    match info.verb {
+        Verb::Get => "GET",
+        Verb::List => "LIST",
+        Verb::Watch => "WATCH",
+        Verb::Create => "POST",
+        Verb::Update => "PUT",
+        Verb::Patch => "PATCH",
+        Verb::Delete => "DELETE",
+        Verb::DeleteCollection => "DELETECOLLECTION",
+        Verb::None => "other",
+    }
+}

@@ -1,0 +1,103 @@
+//! The verbs, each generic over every resource: what differs between kinds is data in their
+//! definitions.
+//!
+//! Start at [`answer`], which sends a call to its verb or subresource. The invariant: by the time
+//! a verb runs, the caller may do what it asks for.
+
+pub mod create;
+pub mod delete;
+pub mod get;
+pub mod list;
+pub mod patch;
+pub mod select;
+pub mod update;
+pub mod watch;
+
+use hanse_wire::status::{Result, Status};
+
+use crate::answer::Answer;
+use crate::call::{Call, Target};
+use crate::info::Verb;
+use crate::metrics::RequestLabels;
+use crate::service::Service;
+use crate::subresources;
+
+/// Answers a request on a resource.
+///
+/// # Errors
+/// 404 and 405 for what is not served, and whatever the verb fails with.
+pub async fn answer(
+    service: &Service,
+    call: &Call<'_>,
+    target: &Target,
+    body: &[u8],
+    labels: &RequestLabels,
+) -> Result<Answer> {
+    if let Some(refused) = refuse(call, target)? {
+        return Ok(refused);
+    }
+    if let Some(text) = &target.def.deprecation {
+        call.warn(text.clone());
+    }
+    if let Some(answer) = subresources::answer(service, call, target, body).await? {
+        return Ok(answer);
+    }
+    match call.info.verb {
+        Verb::Get => get::get(service, call, target).await,
+        Verb::List => list::list(service, call, target).await,
+        Verb::Watch => watch::watch(service, call, target, labels),
+        Verb::Create => create::create(service, call, target, body).await,
+        Verb::Update => update::update(service, call, target, body).await,
+        Verb::Patch => patch::patch(service, call, target, body).await,
+        Verb::Delete => delete::delete(service, call, target, body).await,
+        Verb::DeleteCollection => delete::delete_collection(service, call, target, body).await,
+        Verb::None => Ok(method_not_allowed(call, target)),
+    }
+}
+
+/// What is not routed at all: paths of the wrong shape and verbs that the kind does not have.
+/// For native kinds Kubernetes has plain texts, for custom resources Status objects.
+fn refuse(call: &Call<'_>, target: &Target) -> Result<Option<Answer>> {
+    let (info, def) = (&call.info, &target.def);
+    let in_namespace = !info.namespace.is_empty() && info.resource != "namespaces";
+    if info.too_long || (in_namespace && !def.namespaced) {
+        return Ok(Some(Answer::no_such_path()));
+    }
+    let needs_namespace = def.namespaced && !in_namespace;
+    if needs_namespace && !matches!(info.verb, Verb::List | Verb::Watch) {
+        return Ok(Some(match def.flags.native && info.name.is_empty() {
+            true => method_not_allowed(call, target),
+            false => Answer::no_such_path(),
+        }));
+    }
+    if call.wildcard && !matches!(info.verb, Verb::List | Verb::Watch) {
+        let mut status = Status::method_not_allowed(&target.group_resource(), info.verb.as_str());
+        status.message.push_str(" in the `*` logical cluster");
+        return Err(status);
+    }
+    let verbs = match info.subresource {
+        "" => def.verbs,
+        name => match def.subresource(name) {
+            Some(sub) => sub.verbs,
+            None => return Ok(Some(Answer::no_such_path())),
+        },
+    };
+    let misplaced = info.subresource.is_empty()
+        && (info.verb == Verb::Create && !info.name.is_empty()
+            || matches!(info.verb, Verb::Update | Verb::Patch) && info.name.is_empty());
+    if misplaced || !verbs.contains(&info.verb.as_str()) {
+        return Ok(Some(method_not_allowed(call, target)));
+    }
+    Ok(None)
+}
+
+fn method_not_allowed(call: &Call<'_>, target: &Target) -> Answer {
+    let resource = target.group_resource();
+    let status = if target.def.flags.native {
+        let verb = call.info.verb.as_str();
+        Status::generic_server_response(405, verb, &Default::default(), "", "")
+    } else {
+        Status::method_not_allowed(&resource, call.info.verb.as_str())
+    };
+    Answer::status(&status, false)
+}

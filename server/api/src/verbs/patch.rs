@@ -1,0 +1,296 @@
+//! `patch`: JSON, merge and strategic merge patches, and server-side apply.
+//!
+//! Start at [`patch`]. A patch is a function of the stored object, so it is the same machinery as
+//! an update, and lost races run it again. The invariant: what a patch makes must decode like a
+//! body that a client sends (PAT-08, FV-09).
+
+use hanse_apply::patch::{PatchError, json_patch, merge_patch, strategic_merge};
+use hanse_json::{Limits, Value, get_str};
+use hanse_kinds::ResourceDef;
+use hanse_schema::field::{Error as FieldError, ErrorList, Path};
+use hanse_wire::negotiate::{Forms, PatchType, patch_type};
+use hanse_wire::options::{FieldValidation, Write, WriteOptions};
+use hanse_wire::status::{Result, Status};
+use hanse_wire::warning::Warnings;
+use http::header;
+
+use crate::answer::Answer;
+use crate::call::{Call, Target};
+use crate::service::Inner;
+use crate::write::change::{Changed, Made, change};
+use crate::write::decode::unknown_field;
+use crate::write::insert::{Owners, insert};
+use crate::write::strategic::merge_schema;
+use crate::write::{Writing, managed, meta_text, name_of, strip_cluster};
+
+/// Fields of an operation of a JSON patch.
+const OPERATION_FIELDS: [&str; 4] = ["op", "path", "from", "value"];
+
+/// Answers a patch.
+///
+/// # Errors
+/// 400 to 422, as they come from each step of the write; 415 for other patches than the four.
+pub async fn patch(
+    service: &Inner,
+    call: &Call<'_>,
+    target: &Target,
+    body: &[u8],
+) -> Result<Answer> {
+    let kind = patch_type(
+        call.header(header::CONTENT_TYPE),
+        target.def.flags.strategic_merge,
+    )?;
+    let options = WriteOptions::from_query(&call.query);
+    let output = call.output(Forms::RESOURCE)?;
+    options.validate(if kind == PatchType::Apply {
+        Write::Apply
+    } else {
+        Write::Patch
+    })?;
+    let renderer = service.renderer(call, target, output)?;
+    let writing = Writing::new(service, call, target, &options);
+    if kind == PatchType::Apply {
+        let (code, object) = apply(service, &writing, body).await?;
+        return renderer.answer_tree(code, object);
+    }
+    let patch = Patch::read(kind, body, options.field_validation(), call)?;
+    let make = |live: &Value| {
+        let object = patch.run(&target.def, live, call)?;
+        Ok(Made {
+            object,
+            owners: Owners::Untracked,
+        })
+    };
+    match change(&writing, call.info.name, make).await? {
+        Changed::To(object) => renderer.answer_tree(200, object),
+        Changed::Missing => Err(Status::not_found(&target.group_resource(), call.info.name)),
+    }
+}
+
+/// A patch that has been read.
+pub struct Patch {
+    kind: PatchType,
+    document: Value,
+    validation: FieldValidation,
+    text: String,
+}
+
+impl Patch {
+    /// Reads a patch of one of the three kinds that are not apply.
+    ///
+    /// # Errors
+    /// 400 for what is no JSON or not of the patch's form.
+    pub fn read(
+        kind: PatchType,
+        body: &[u8],
+        validation: FieldValidation,
+        call: &Call<'_>,
+    ) -> Result<Self> {
+        let parsed = hanse_json::parse(body, &Limits::default())
+            .map_err(|error| Status::bad_request(error.to_string()))?;
+        let fits = match kind {
+            PatchType::Json => parsed.value.is_array(),
+            _ => parsed.value.is_object(),
+        };
+        if !fits {
+            return Err(Status::bad_request(match kind {
+                PatchType::Json => {
+                    "json: cannot unmarshal object into Go value of type \
+                                    jsonpatch.Patch"
+                }
+                _ => {
+                    "json: cannot unmarshal array into Go value of type \
+                      map[string]interface {}"
+                }
+            }));
+        }
+        let text = String::from_utf8_lossy(body).into_owned();
+        let patch = Self {
+            kind,
+            document: parsed.value,
+            validation,
+            text,
+        };
+        patch.judge_document(parsed.duplicates, call)?;
+        Ok(patch)
+    }
+
+    /// Repeated fields of the patch itself, and unknown fields of its operations.
+    fn judge_document(&self, duplicates: Vec<String>, call: &Call<'_>) -> Result<()> {
+        let prefix = if self.kind == PatchType::Json {
+            "json patch "
+        } else {
+            ""
+        };
+        let mut problems: Vec<String> = duplicates
+            .iter()
+            .map(|path| format!("{prefix}duplicate field {path:?}"))
+            .collect();
+        for (at, operation) in self.document.as_array().into_iter().flatten().enumerate() {
+            let fields = operation.as_object().into_iter().flatten();
+            for (field, _) in fields.filter(|(f, _)| !OPERATION_FIELDS.contains(&f.as_str())) {
+                problems.push(format!("json patch unknown field \"[{at}].{field}\""));
+            }
+        }
+        match self.validation {
+            FieldValidation::Ignore => Ok(()),
+            FieldValidation::Warn => {
+                problems.into_iter().for_each(|problem| call.warn(problem));
+                Ok(())
+            }
+            FieldValidation::Strict if problems.is_empty() => Ok(()),
+            FieldValidation::Strict => {
+                let why = format!("strict decoding error: {}", problems.join(", "));
+                Err(invalid_patch(&self.text, &why))
+            }
+        }
+    }
+
+    /// What the patch makes of any document, without a look at its kind.
+    ///
+    /// # Errors
+    /// 400, 413 and 422 for patches that do not fit.
+    pub fn apply_to(&self, document: &Value) -> Result<Value> {
+        match self.kind {
+            PatchType::Json => json_patch(document, &self.document).map_err(patch_status),
+            _ => Ok(merge_patch(document, &self.document)),
+        }
+    }
+
+    /// The patched object.
+    ///
+    /// # Errors
+    /// 400, 413 and 422 for patches that do not fit the object.
+    pub fn run(&self, def: &ResourceDef, live: &Value, call: &Call<'_>) -> Result<Value> {
+        let mut patched = match self.kind {
+            PatchType::StrategicMerge => {
+                strategic_merge(live, &self.document, &merge_schema(def)).map_err(patch_status)?
+            }
+            _ => self.apply_to(live)?,
+        };
+        let text = |tree: &Value| String::from_utf8_lossy(&hanse_json::to_vec(tree)).into_owned();
+        for (field, wanted) in [
+            ("apiVersion", def.api_version()),
+            ("kind", def.kind.to_string()),
+        ] {
+            if get_str(&patched, &[field]) != Some(wanted.as_str()) {
+                let why = format!("{field} must stay {wanted:?}");
+                return Err(invalid_patch(&text(&patched), &why));
+            }
+        }
+        let shown = patched.clone();
+        let unknown = def
+            .schema
+            .decode(&mut patched)
+            .map_err(|why| invalid_patch(&text(&shown), &why))?;
+        match self.validation {
+            FieldValidation::Ignore => {}
+            FieldValidation::Warn => unknown
+                .iter()
+                .for_each(|path| call.warn(unknown_field(path))),
+            FieldValidation::Strict if unknown.is_empty() => {}
+            FieldValidation::Strict => {
+                let all: Vec<String> = unknown.iter().map(unknown_field).collect();
+                let why = format!("strict decoding error: {}", all.join(", "));
+                return Err(invalid_patch(&self.text, &why));
+            }
+        }
+        Ok(patched)
+    }
+}
+
+/// 422 as Kubernetes has it for a patch whose result cannot be: about no kind and no name.
+fn invalid_patch(value: &str, why: &str) -> Box<Status> {
+    let error = FieldError::invalid(&Path::new("patch"), value, why);
+    Status::invalid("", "", "", &ErrorList(vec![error]))
+}
+
+fn patch_status(error: PatchError) -> Box<Status> {
+    match error {
+        PatchError::Malformed(why) => Status::bad_request(why),
+        PatchError::TooLarge(why) => Status::request_entity_too_large(why),
+        PatchError::Unprocessable(why) => {
+            Status::generic_server_response(422, "", &Default::default(), "", &why)
+        }
+    }
+}
+
+/// Server-side apply: the code of the answer and the object.
+async fn apply(service: &Inner, w: &Writing<'_>, body: &[u8]) -> Result<(u16, Value)> {
+    let (call, target) = (w.call, w.target);
+    let name = call.info.name;
+    let config = applied_config(w, body)?;
+    let make = |live: &Value| {
+        if let Some(version) = meta_text(&config, "resourceVersion")
+            && Some(version) != meta_text(live, "resourceVersion")
+        {
+            return Err(Status::modified(&target.group_resource(), name));
+        }
+        let mut live = live.clone();
+        strip_cluster(&mut live);
+        let object = managed::apply(w, Some(&live), &config)?;
+        Ok(Made {
+            object,
+            owners: Owners::Tracked,
+        })
+    };
+    if let Changed::To(object) = change(w, name, make).await? {
+        return Ok((200, object));
+    }
+    if !call.info.subresource.is_empty() {
+        return Err(Status::not_found(&target.group_resource(), name));
+    }
+    if let Some(uid) = meta_text(&config, "uid") {
+        let why = format!(
+            "uid mismatch: the provided object specified uid {uid}, and no existing object was \
+             found"
+        );
+        return Err(Status::conflict(&target.group_resource(), name, &why));
+    }
+    service.authorize_create(call, target)?;
+    let object = managed::apply(w, None, &config)?;
+    Ok((201, insert(w, object, Owners::Tracked).await?))
+}
+
+/// The applied configuration: YAML or JSON, of the right kind and name.
+fn applied_config(w: &Writing<'_>, body: &[u8]) -> Result<Value> {
+    let (call, def) = (w.call, &w.target.def);
+    let parsed = hanse_wire::yaml::parse(body)
+        .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
+    let mut config = parsed.value;
+    if !parsed.duplicates.is_empty() {
+        match w.options.field_validation() {
+            FieldValidation::Strict => {
+                let why = parsed.duplicates.join(", ");
+                return Err(Status::bad_request(format!(
+                    "error strict decoding YAML: {why}"
+                )));
+            }
+            FieldValidation::Warn => {
+                let mut warnings: parking_lot::MutexGuard<'_, Warnings> = call.warnings.lock();
+                parsed
+                    .duplicates
+                    .into_iter()
+                    .for_each(|text| warnings.add(text));
+            }
+            FieldValidation::Ignore => {}
+        }
+    }
+    let given = |field: &str| get_str(&config, &[field]).unwrap_or_default();
+    let (api_version, kind) = (given("apiVersion"), given("kind"));
+    if api_version != def.api_version() || kind != def.kind {
+        return Err(Status::bad_request(format!(
+            "invalid object type: {api_version}, Kind={kind}"
+        )));
+    }
+    let given = name_of(&config);
+    if !given.is_empty() && given != call.info.name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({})",
+            call.info.name
+        )));
+    }
+    hanse_json::set(&mut config, &["metadata", "name"], call.info.name.into());
+    strip_cluster(&mut config);
+    Ok(config)
+}

@@ -1,0 +1,254 @@
+//! Puts the rooms together: the one place that knows every part of the server.
+//!
+//! Start at [`assemble`]. Each part takes what it needs as arguments, so the order here is the
+//! order of their dependencies: store, hub, view, authorization, admission, tenancy, catalog,
+//! service, controllers. The invariant: when it returns, the shard's first objects are durable,
+//! and every request can be answered.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use hanse_admission::Admission;
+use hanse_api::audit::{Log, Policy};
+use hanse_api::health::Health;
+use hanse_api::metrics::Metrics;
+use hanse_api::{Parts, Service, version};
+use hanse_auth::certificate::ClientCa;
+use hanse_auth::token::Signer;
+use hanse_auth::{Authenticator, Authorizer, StaticTokens, UserInfo, View};
+use hanse_cache::{ClusterName, Hub, ResourceId};
+use hanse_controllers as controllers;
+use hanse_kinds::ResourceDef;
+use hanse_seams::{Seams, Shutdown, Task};
+use hanse_store_redb::RedbStore;
+use hanse_tenancy::catalog::Catalog;
+use hanse_tenancy::{Forms, Maker, ShardConfig, Tenancy};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+use crate::config::Config;
+use crate::kubeconfig::{Admin, KCP_ADMIN, Layout, SHARD_ADMIN, USER};
+use crate::pki::Pki;
+use crate::process;
+
+/// Issuer of service account tokens, and their audience.
+const ISSUER: &str = "https://kcp.default.svc";
+
+/// The server, ready to serve.
+pub struct Server {
+    /// Answers requests.
+    pub service: Service,
+    /// Background work, to be waited for when the server stops.
+    pub tasks: Vec<Task>,
+}
+
+/// Builds the server from its configuration.
+///
+/// # Errors
+/// Files, keys and stores that cannot be used; the text says which.
+pub async fn assemble(
+    config: &Config,
+    pki: &Pki,
+    seams: &Seams,
+    stop: &Shutdown,
+) -> Result<Server> {
+    let store = RedbStore::open(
+        &hanse_store_redb::Config::new(config.root.join("data")),
+        seams,
+    )?;
+    let hub = Hub::open(Arc::new(store), hanse_cache::Config::default()).await?;
+    let view = Arc::new(View::new(hub.clone()));
+    let authorizer = Arc::new(Authorizer::new(Arc::clone(&view)));
+    let admission = Arc::new(Admission::new(Arc::clone(&authorizer)));
+    let built_in = hanse_kinds::builtin().to_vec();
+    let system: Vec<Arc<ResourceDef>> = Vec::new();
+    let known: Vec<Arc<ResourceDef>> = built_in.iter().chain(&system).cloned().collect();
+    let forms = Arc::new(Forms::new(&known));
+    let maker = Maker::new(seams.clone(), Arc::clone(&forms));
+    let tenancy = Arc::new(Tenancy::new(
+        Arc::clone(&admission),
+        shard(config, pki),
+        maker,
+    ));
+    tenancy.bootstrap().await?;
+    let catalog = Arc::new(Catalog::new(Arc::clone(&view), forms, system, built_in));
+    let signer = Signer::from_pem(pki.service_account_key.as_bytes(), ISSUER)?;
+    let signer = Arc::new(signer);
+    let authenticator = authenticator(config, pki, &signer, &view, seams)?;
+    let metrics = Metrics::new(&version::git_version());
+    let health = Arc::new(Health::default());
+    let service = Service::new(Parts {
+        seams: seams.clone(),
+        hub: hub.clone(),
+        catalog: Arc::clone(&catalog),
+        authenticator: Arc::new(authenticator),
+        authorizer,
+        admission,
+        tenancy,
+        health: Arc::clone(&health),
+        audit: audit(config, seams, &metrics)?,
+        metrics,
+        external_address: config.external_address.clone(),
+        process: process::figures,
+    });
+    add_checks(&health, &service);
+    let tasks = controllers::start(&hub, seams, controllers_config(pki, signer, catalog)?, stop);
+    Ok(Server { service, tasks })
+}
+
+fn shard(config: &Config, pki: &Pki) -> ShardConfig {
+    ShardConfig {
+        name: config.shard_name.clone(),
+        base_url: config.base_url.clone(),
+        external_url: config.external_url.clone(),
+        virtual_workspace_url: config.virtual_workspace_url.clone(),
+        ca_pem: pki.ca_cert.clone(),
+        home_creator_groups: config.home_creator_groups.clone(),
+    }
+}
+
+fn authenticator(
+    config: &Config,
+    pki: &Pki,
+    signer: &Arc<Signer>,
+    view: &Arc<View>,
+    seams: &Seams,
+) -> Result<Authenticator> {
+    let mut tokens = StaticTokens::default();
+    if let Some(csv) = &config.tokens {
+        tokens
+            .read_csv(csv)
+            .map_err(|why| anyhow!("--token-auth-file: {why}"))?;
+    }
+    let admin = Admin::ensure(
+        &Layout {
+            kubeconfig: &config.kubeconfig,
+            token_store: &config.token_store,
+            base_url: &format!("https://{}", config.external_address),
+            ca_cert: trusted(config, pki),
+            with_user: config.with_user,
+        },
+        || {
+            let mut bytes = [0; 16];
+            seams.rng.fill(&mut bytes);
+            bytes
+        },
+    )?;
+    tokens.insert(
+        &admin.shard_admin,
+        UserInfo::new(SHARD_ADMIN, &["system:masters"]),
+    );
+    tokens.insert(
+        &admin.kcp_admin,
+        UserInfo::new(KCP_ADMIN, &["system:kcp:admin"]),
+    );
+    if let Some(token) = &admin.user {
+        tokens.insert(token, UserInfo::new(USER, &[]));
+    }
+    let mut authorities = pki.client_ca_cert.clone();
+    authorities.push_str(config.client_ca.as_deref().unwrap_or_default());
+    let authorities = CertificateDer::pem_slice_iter(authorities.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .context("--client-ca-file is not PEM")?;
+    let config = hanse_auth::Config {
+        client_ca: Some(ClientCa::new(&authorities).context("--client-ca-file")?),
+        tokens,
+        signer: Arc::clone(signer),
+        audiences: vec![ISSUER.to_owned()],
+    };
+    Ok(Authenticator::new(config, Arc::clone(view), seams.clone()))
+}
+
+/// What the kubeconfig's clients are to trust: our authority, or the certificate given to us.
+fn trusted<'c>(config: &'c Config, pki: &'c Pki) -> &'c str {
+    config
+        .own_certificate
+        .as_ref()
+        .map_or(&pki.ca_cert, |own| &own.cert)
+}
+
+fn audit(config: &Config, seams: &Seams, metrics: &Metrics) -> Result<Option<Log>> {
+    let Some((path, policy)) = &config.audit else {
+        return Ok(None);
+    };
+    let document = hanse_wire::yaml::parse(policy.as_bytes());
+    let document = document
+        .map_err(|error| anyhow!("--audit-policy-file: {error}"))?
+        .value;
+    let policy =
+        Policy::from_value(&document).map_err(|why| anyhow!("--audit-policy-file: {why}"))?;
+    let sink: Box<dyn std::io::Write + Send> = if path.as_os_str() == "-" {
+        Box::new(std::io::stdout())
+    } else {
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path);
+        let file = file.with_context(|| format!("--audit-log-path {}", path.display()))?;
+        Box::new(std::io::BufWriter::new(file))
+    };
+    Ok(Some(Log::new(policy, sink, seams, metrics.clone())))
+}
+
+/// The checks of `/livez` and `/readyz`. Names that monitors know are kept where they fit: `etcd`
+/// is the store.
+fn add_checks(health: &Health, service: &Service) {
+    health.add("ping", false, Box::new(|| Ok(())));
+    health.add("log", false, Box::new(|| Ok(())));
+    let failed = service.store_failed();
+    health.add(
+        "etcd",
+        false,
+        Box::new(move || match failed.is_triggered() {
+            true => Err("the store refuses to write".to_owned()),
+            false => Ok(()),
+        }),
+    );
+    let stopping = service.stopping();
+    health.add(
+        "shutdown",
+        true,
+        Box::new(move || match stopping.is_triggered() {
+            true => Err("process is shutting down".to_owned()),
+            false => Ok(()),
+        }),
+    );
+}
+
+fn controllers_config(
+    pki: &Pki,
+    signer: Arc<Signer>,
+    catalog: Arc<Catalog>,
+) -> Result<controllers::Config> {
+    let authority =
+        controllers::certificates::Authority::from_pem(&pki.client_ca_cert, &pki.client_ca_key);
+    Ok(controllers::Config {
+        root_ca: pki.ca_cert.as_str().into(),
+        client_ca: Some(Arc::new(
+            authority.map_err(|why| anyhow!("client-ca: {why}"))?,
+        )),
+        signer,
+        kinds: Arc::new(ServedKinds(catalog)),
+    })
+}
+
+/// What controllers ask the catalog.
+struct ServedKinds(Arc<Catalog>);
+
+impl controllers::Kinds for ServedKinds {
+    fn find(
+        &self,
+        cluster: &ClusterName,
+        api_version: &str,
+        kind: &str,
+    ) -> Option<controllers::Owner> {
+        let surface = self.0.surface(cluster);
+        let of = |row: &&Arc<ResourceDef>| row.kind == kind && row.api_version() == api_version;
+        let row = surface.rows().iter().find(of)?;
+        let storage = &row.storage;
+        Some(controllers::Owner {
+            resource: ResourceId::new(&storage.group, &storage.resource, &storage.identity),
+            namespaced: row.namespaced,
+        })
+    }
+}

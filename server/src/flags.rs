@@ -1,0 +1,280 @@
+//! The command line of `hanse`: kcp's flag names, so that scripts written for kcp go on working.
+//!
+//! Start at [`parse`]. A flag is one of four things: understood (a field of [`StartFlags`]),
+//! accepted and ignored with a note (it configures an etcd that Hanse does not have), refused by
+//! name (it asks for behaviour that this server does not offer, and starting without it would be
+//! a lie), or unknown. The invariant: no flag is ever taken silently without effect.
+//! What the values mean together is decided in `config.rs`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// `hanse`: a control plane for control planes.
+#[derive(Debug, Parser)]
+#[command(name = "hanse", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The sub-commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the server: one process, one directory, ready at once.
+    #[command(after_help = START_HELP)]
+    Start(Box<StartFlags>),
+}
+
+const START_HELP: &str = "\
+First steps:
+  hanse start                                   serve on port 6443, state in ./.hanse
+  export KUBECONFIG=.hanse/admin.kubeconfig     context `root` is the root workspace
+  kubectl api-resources                         what this workspace serves
+  kubectl create workspace team-a               a workspace of its own (kcp's kubectl plugin)
+
+Contexts of admin.kubeconfig: `root` and `base` act as kcp-admin, `system:admin` and `shard-base`
+as shard-admin (group system:masters). `base` and `shard-base` carry no workspace in their URL.
+
+Flags written for kcp's embedded etcd (--embedded-etcd-*) are accepted and ignored: the store is
+part of the process.";
+
+/// Flags of `hanse start`. Names, meaning and defaults follow kcp where the two agree.
+#[derive(Debug, Args)]
+pub struct StartFlags {
+    /// Directory for state, certificates, tokens and admin.kubeconfig.
+    #[arg(long, value_name = "DIR", default_value = ".hanse")]
+    pub root_directory: PathBuf,
+    /// Address to listen on.
+    #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
+    pub bind_address: IpAddr,
+    /// Port to serve HTTPS on.
+    #[arg(long, value_name = "PORT", default_value_t = 6443, value_parser = clap::value_parser!(u16).range(1..))]
+    pub secure_port: u16,
+    /// Host name or address by which clients reach this server; goes into its certificate and
+    /// into every URL that it publishes. Default: the bind address, or 127.0.0.1 when that is 0.0.0.0.
+    #[arg(long, value_name = "HOST")]
+    pub external_hostname: Option<String>,
+    /// Serving certificate (PEM). With --tls-private-key-file replaces the generated one.
+    #[arg(long, value_name = "FILE", requires = "tls_private_key_file")]
+    pub tls_cert_file: Option<PathBuf>,
+    /// Key of the serving certificate (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
+    pub tls_private_key_file: Option<PathBuf>,
+    /// Certificate authorities (PEM) whose client certificates name users: CN is the user, O the groups.
+    #[arg(long, value_name = "FILE")]
+    pub client_ca_file: Option<PathBuf>,
+    /// Static bearer tokens, one a line: token,user,uid,"group1,group2".
+    #[arg(long, value_name = "FILE")]
+    pub token_auth_file: Option<PathBuf>,
+    /// Where to write admin.kubeconfig, relative to the root directory.
+    #[arg(long, value_name = "FILE", default_value = "admin.kubeconfig")]
+    pub kubeconfig_path: PathBuf,
+    /// Where the hash of the shard-admin token is kept, relative to the root directory.
+    #[arg(long, value_name = "FILE", default_value = ".admin-token-store")]
+    pub authentication_admin_token_path: PathBuf,
+    /// Name of this shard.
+    #[arg(long, value_name = "NAME", default_value = "root")]
+    pub shard_name: String,
+    /// URL by which other shards reach this one. Default: the external address.
+    #[arg(long, value_name = "URL")]
+    pub shard_base_url: Option<String>,
+    /// URL published in workspaces. Default: --shard-base-url.
+    #[arg(long, value_name = "URL")]
+    pub shard_external_url: Option<String>,
+    /// URL published in endpoint slices. Default: --shard-base-url.
+    #[arg(long, value_name = "URL")]
+    pub shard_virtual_workspace_url: Option<String>,
+    /// What to bring besides the bare server: workspace-types, admin, user, metrics-viewer;
+    /// a leading + or - changes the default set.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        allow_hyphen_values = true,
+        default_value = "workspace-types,admin"
+    )]
+    pub batteries_included: Vec<String>,
+    /// Feature gates, NAME=true|false, comma separated.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub feature_gates: Vec<String>,
+    /// Serve /services/... in this process. Only true is offered.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub run_virtual_workspaces: bool,
+    /// Give every user a home workspace on first request (GET workspaces/~ in root).
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub enable_home_workspaces: bool,
+    /// Groups whose members may create their home workspace.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "system:authenticated"
+    )]
+    pub home_workspaces_home_creator_groups: Vec<String>,
+    /// File for audit events, one JSON document a line; `-` is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub audit_log_path: Option<PathBuf>,
+    /// Audit policy (audit.k8s.io/v1 Policy, YAML or JSON). Without it nothing is logged.
+    #[arg(long, value_name = "FILE")]
+    pub audit_policy_file: Option<PathBuf>,
+    /// Seconds to go on serving after /readyz has turned 500 on termination.
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    pub shutdown_delay_duration: std::time::Duration,
+    /// How much to log: 0 what matters, 2 requests, 4 and more for debugging.
+    #[arg(long = "v", short = 'v', value_name = "LEVEL", default_value_t = 0)]
+    pub verbosity: u8,
+}
+
+/// Flags of kcp and of the generic API server that are refused, and why.
+const REFUSED: &[(&str, &str)] = &[
+    ("enable-admission-plugins", "the admission chain is fixed"),
+    ("disable-admission-plugins", "the admission chain is fixed"),
+    (
+        "admission-control-config-file",
+        "the admission chain is fixed",
+    ),
+    ("runtime-config", "the served API versions are fixed"),
+    ("advertise-address", "use --external-hostname"),
+    (
+        "enable-priority-and-fairness",
+        "fairness is not configurable",
+    ),
+    ("request-timeout", "request time limits are fixed"),
+    ("min-request-timeout", "watch time limits are fixed"),
+    ("etcd-servers", "this version has the embedded store only"),
+    (
+        "root-shard-kubeconfig-file",
+        "this version runs one shard only",
+    ),
+    ("cache-kubeconfig", "this version runs one shard only"),
+    ("shard-kubeconfig-file", "this version runs one shard only"),
+    (
+        "authorization-webhook-config-file",
+        "authorization webhooks are not offered yet",
+    ),
+    ("authorization-order", "the order of authorizers is fixed"),
+    (
+        "audit-webhook-config-file",
+        "the audit webhook backend is not offered yet",
+    ),
+    (
+        "root-identities-file",
+        "preset identities are not offered yet",
+    ),
+];
+
+/// Prefixes of flags that are accepted and ignored, with the note that says so.
+const IGNORED_PREFIX: &str = "--embedded-etcd-";
+
+/// Reads the command line. `Err` holds the text for standard error and the exit code.
+///
+/// # Errors
+/// Help and version requests (exit code 0) and every bad command line (2).
+pub fn parse(args: impl IntoIterator<Item = String>) -> Result<(Cli, Vec<String>), (String, i32)> {
+    let (kept, notes) = screen(args).map_err(|text| (text, 2))?;
+    let cli = Cli::try_parse_from(kept).map_err(|e| (e.to_string(), e.exit_code()))?;
+    Ok((cli, notes))
+}
+
+/// Takes the ignored flags (with their values) out of the arguments and refuses the refused ones.
+fn screen(args: impl IntoIterator<Item = String>) -> Result<(Vec<String>, Vec<String>), String> {
+    let (mut kept, mut notes) = (Vec::new(), Vec::new());
+    let mut args = args.into_iter().peekable();
+    while let Some(arg) = args.next() {
+        let name = arg.split('=').next().unwrap_or_default();
+        if let Some(flag) = name.strip_prefix("--")
+            && let Some((_, why)) = REFUSED.iter().find(|(refused, _)| *refused == flag)
+        {
+            return Err(format!("error: the flag --{flag} is refused: {why}\n"));
+        }
+        if !name.starts_with(IGNORED_PREFIX) {
+            kept.push(arg);
+            continue;
+        }
+        notes.push(format!(
+            "{name} is ignored: the store is part of this process"
+        ));
+        let value_follows = !arg.contains('=') && args.peek().is_some_and(|v| !v.starts_with('-'));
+        if value_follows {
+            args.next();
+        }
+    }
+    Ok((kept, notes))
+}
+
+/// A Go duration of whole units: `90s`, `2m`, `1h`, `500ms`.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| format!("invalid duration {text:?}"))?;
+    let millis = match &text[digits.len()..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(format!("missing or unknown unit in duration {text:?}")),
+    };
+    let total = number.checked_mul(millis).ok_or("duration too large")?;
+    Ok(std::time::Duration::from_millis(total))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(args: &[&str]) -> Result<(Box<StartFlags>, Vec<String>), String> {
+        let all = ["hanse", "start"]
+            .iter()
+            .chain(args)
+            .map(|s| (*s).to_owned());
+        let (cli, notes) = parse(all).map_err(|(text, _)| text)?;
+        let Command::Start(flags) = cli.command;
+        Ok((flags, notes))
+    }
+
+    #[test]
+    fn both_spellings_of_a_value_are_understood() {
+        for args in [
+            &["--secure-port=7443", "-v=4"][..],
+            &["--secure-port", "7443", "-v", "4"],
+        ] {
+            let (flags, notes) = start(args).unwrap();
+            assert_eq!((flags.secure_port, flags.verbosity), (7443, 4));
+            assert!(notes.is_empty());
+        }
+    }
+
+    #[test]
+    fn flags_of_the_embedded_etcd_are_ignored_with_a_note() {
+        let args = [
+            "--embedded-etcd-client-port",
+            "2379",
+            "--embedded-etcd-directory=/x",
+        ];
+        let (flags, notes) = start(&args).unwrap();
+        assert_eq!(flags.secure_port, 6443);
+        assert_eq!(notes.len(), 2, "{notes:?}");
+    }
+
+    #[test]
+    fn refused_and_unknown_flags_and_values_fail() {
+        for (args, text) in [
+            (["--etcd-servers=https://x"], "refused"),
+            (["--no-such-flag"], "unexpected argument"),
+            (["--secure-port=x"], "invalid value"),
+            (["--secure-port=0"], "invalid value"),
+            (["--bind-address=nowhere"], "invalid value"),
+            (["--enable-home-workspaces=maybe"], "invalid value"),
+            (["--shutdown-delay-duration=5"], "unit"),
+        ] {
+            let error = start(&args).err().unwrap_or_default();
+            assert!(error.contains(text), "{args:?}: {error}");
+        }
+    }
+}
