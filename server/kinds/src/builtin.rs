@@ -173,6 +173,7 @@ static ROWS: &[Row] = &[
         plural: "configmaps",
         short: &["cm"],
         columns: Some(&table::CONFIG_MAP),
+        hooks: &hooks::CONFIG_MAP,
         ..NAMESPACED
     },
     Row {
@@ -182,6 +183,7 @@ static ROWS: &[Row] = &[
         columns: Some(&table::EVENT),
         selectable: EVENT_FIELDS,
         flags: "cu",
+        hooks: &hooks::EVENT,
         ..NAMESPACED
     },
     Row {
@@ -194,6 +196,7 @@ static ROWS: &[Row] = &[
         selectable: &["status.phase", "name"],
         names: NameRule::DnsLabel,
         flags: "uom",
+        hooks: &hooks::NAMESPACE,
         ..STORED
     },
     Row {
@@ -203,6 +206,7 @@ static ROWS: &[Row] = &[
         subresources: STATUS_ONLY,
         columns: Some(&table::RESOURCE_QUOTA),
         flags: "uom",
+        hooks: &hooks::RESOURCE_QUOTA,
         ..NAMESPACED
     },
     Row {
@@ -210,6 +214,7 @@ static ROWS: &[Row] = &[
         plural: "secrets",
         columns: Some(&table::SECRET),
         selectable: &["type"],
+        hooks: &hooks::SECRET,
         ..NAMESPACED
     },
     Row {
@@ -223,6 +228,7 @@ static ROWS: &[Row] = &[
         )],
         columns: Some(&table::SERVICE_ACCOUNT),
         flags: "uo",
+        hooks: &hooks::SERVICE_ACCOUNT,
         ..NAMESPACED
     },
     Row {
@@ -270,6 +276,7 @@ static ROWS: &[Row] = &[
         subresources: &[("approval", STATUS, None), ("status", STATUS, None)],
         columns: Some(&table::CSR),
         selectable: &["spec.signerName"],
+        hooks: &hooks::CSR,
         ..STORED
     },
     Row {
@@ -278,17 +285,20 @@ static ROWS: &[Row] = &[
         plural: "leases",
         columns: Some(&table::LEASE),
         flags: "c",
+        hooks: &hooks::LEASE,
         ..NAMESPACED
     },
     Row {
         component: "rbac.v1.ClusterRoleBinding",
         plural: "clusterrolebindings",
         columns: Some(&table::BINDING),
+        hooks: &hooks::CLUSTER_ROLE_BINDING,
         ..RBAC
     },
     Row {
         component: "rbac.v1.ClusterRole",
         plural: "clusterroles",
+        hooks: &hooks::CLUSTER_ROLE,
         ..RBAC
     },
     Row {
@@ -296,30 +306,35 @@ static ROWS: &[Row] = &[
         plural: "rolebindings",
         namespaced: true,
         columns: Some(&table::BINDING),
+        hooks: &hooks::ROLE_BINDING,
         ..RBAC
     },
     Row {
         component: "rbac.v1.Role",
         plural: "roles",
         namespaced: true,
+        hooks: &hooks::ROLE,
         ..RBAC
     },
     Row {
         component: "admissionregistration.v1.MutatingAdmissionPolicy",
         plural: "mutatingadmissionpolicies",
         columns: Some(&table::MUTATING_POLICY),
+        hooks: &hooks::MUTATING_POLICY,
         ..ADMISSION
     },
     Row {
         component: "admissionregistration.v1.MutatingAdmissionPolicyBinding",
         plural: "mutatingadmissionpolicybindings",
         columns: Some(&table::POLICY_BINDING),
+        hooks: &hooks::MUTATING_BINDING,
         ..ADMISSION
     },
     Row {
         component: "admissionregistration.v1.MutatingWebhookConfiguration",
         plural: "mutatingwebhookconfigurations",
         columns: Some(&table::WEBHOOKS),
+        hooks: &hooks::MUTATING_WEBHOOK,
         ..ADMISSION
     },
     Row {
@@ -327,18 +342,21 @@ static ROWS: &[Row] = &[
         plural: "validatingadmissionpolicies",
         subresources: STATUS_ONLY,
         columns: Some(&table::VALIDATING_POLICY),
+        hooks: &hooks::VALIDATING_POLICY,
         ..ADMISSION
     },
     Row {
         component: "admissionregistration.v1.ValidatingAdmissionPolicyBinding",
         plural: "validatingadmissionpolicybindings",
         columns: Some(&table::POLICY_BINDING),
+        hooks: &hooks::VALIDATING_BINDING,
         ..ADMISSION
     },
     Row {
         component: "admissionregistration.v1.ValidatingWebhookConfiguration",
         plural: "validatingwebhookconfigurations",
         columns: Some(&table::WEBHOOKS),
+        hooks: &hooks::VALIDATING_WEBHOOK,
         ..ADMISSION
     },
     Row {
@@ -349,6 +367,7 @@ static ROWS: &[Row] = &[
         columns: Some(&table::NEW_EVENT),
         selectable: NEW_EVENT_FIELDS,
         flags: "cu",
+        hooks: &hooks::NEW_EVENT,
         ..NAMESPACED
     },
     Row {
@@ -358,6 +377,7 @@ static ROWS: &[Row] = &[
         short: &["crd", "crds"],
         subresources: STATUS_ONLY,
         flags: "g",
+        hooks: &hooks::CRD,
         ..STORED
     },
 ];

@@ -11,6 +11,7 @@ pub mod custom;
 pub mod def;
 pub mod events;
 pub mod hooks;
+pub mod kcp;
 pub mod limits;
 pub mod native;
 pub mod quantity;

@@ -45,6 +45,8 @@ enum Node {
     List(Box<Node>),
     Map(Box<Node>),
     Struct(usize),
+    /// A schema, or a list, a boolean: the fields of JSON Schema that may be several things.
+    SchemaOr(usize),
 }
 
 #[derive(Debug)]
@@ -115,6 +117,11 @@ impl Types {
                 "MicroTime" => Node::MicroTime,
                 "Quantity" => Node::Quantity,
                 "IntOrString" => Node::IntOrString,
+                alternative if alternative.starts_with("JSONSchemaPropsOr") => {
+                    let schema = name.split_at(name.len() - alternative.len()).0.to_owned();
+                    let schema = self.named.get(&format!("{schema}JSONSchemaProps"));
+                    schema.map_or(Node::Any, |index| Node::SchemaOr(*index))
+                }
                 _ => self
                     .named
                     .get(name)
@@ -284,7 +291,10 @@ impl Walk<'_> {
                 }
                 Ok(())
             }
-            (Node::Struct(index), Value::Object(map)) => self.object(*index, map),
+            (Node::Struct(index) | Node::SchemaOr(index), Value::Object(map)) => {
+                self.object(*index, map)
+            }
+            (Node::SchemaOr(_), _) => Ok(()),
             (Node::Quantity, _) => Err(quantity::FORMAT_WRONG.to_owned()),
             _ => Err(self.refuse(&found, go)),
         }
@@ -367,7 +377,7 @@ impl Walk<'_> {
 
 fn is_empty(node: &Node, value: &Value) -> bool {
     match (node, value) {
-        (Node::Any | Node::Struct(_) | Node::IntOrString, _) => false,
+        (Node::Any | Node::Struct(_) | Node::SchemaOr(_) | Node::IntOrString, _) => false,
         (_, Value::String(text)) => text.is_empty(),
         (_, Value::Array(items)) => items.is_empty(),
         (_, Value::Object(map)) => map.is_empty(),
