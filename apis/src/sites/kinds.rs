@@ -354,9 +354,64 @@ pub fn api_export() -> Value {
         .collect();
     json!({
         "apiVersion": "apis.kcp.io/v1alpha2", "kind": "APIExport",
-        "metadata": {"name": super::EXPORT},
-        "spec": {"resources": resources},
+        "metadata": {"name": super::EXPORT, "annotations": {"kcp.io/path": "root"}},
+        "spec": {
+            "identity": {"secretRef": {"name": super::EXPORT, "namespace": "kcp-system"}},
+            "maximalPermissionPolicy": {"local": {}},
+            "resources": resources,
+        },
     })
+}
+
+/// Name of the export.
+#[must_use]
+pub fn api_export_name() -> &'static str {
+    super::EXPORT
+}
+
+/// Who may bind the export, and what its users may do at most: Projections are the hub's alone,
+/// Manifests the hub's and the syncer's.
+#[must_use]
+pub fn root_rbac() -> Vec<Value> {
+    let full = ["sites", "placements", "projectionrules"];
+    let role = |name: &str, replicate: &str, rules: Value| {
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+            "metadata": {"name": name, "annotations": {"internal.kcp.io/replicate": replicate}},
+            "rules": rules,
+        })
+    };
+    let binding = |name: &str, replicate: &str, group: &str| {
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": name, "annotations": {"internal.kcp.io/replicate": replicate}},
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name,
+            },
+            "subjects": [{
+                "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group,
+            }],
+        })
+    };
+    let (bind, most) = ("hanse:sites:bind", "hanse:sites:maximal-permission-policy");
+    let both = "apis.kcp.io,tenancy.kcp.io";
+    let most_rules = json!([
+        {"apiGroups": [GROUP], "resources": full, "verbs": ["*"]},
+        {"apiGroups": [GROUP], "resources": ["projections", "projections/status",
+            "sites/status", "placements/status"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": [GROUP], "resources": ["manifests", "manifests/status"],
+         "verbs": ["get", "list", "watch", "update", "patch"]},
+    ]);
+    let bind_rules = json!([{
+        "apiGroups": ["apis.kcp.io"], "resources": ["apiexports"],
+        "resourceNames": [super::EXPORT], "verbs": ["bind"],
+    }]);
+    vec![
+        role(bind, "apis.kcp.io", bind_rules),
+        binding(bind, "apis.kcp.io", "system:authenticated"),
+        role(most, both, most_rules),
+        binding(most, both, "apis.kcp.io:binding:system:authenticated"),
+    ]
 }
 
 /// The type of an inbox: only the server makes one, and it binds this group by default.
@@ -364,7 +419,7 @@ pub fn api_export() -> Value {
 pub fn inbox_type() -> Value {
     json!({
         "apiVersion": "tenancy.kcp.io/v1alpha1", "kind": "WorkspaceType",
-        "metadata": {"name": super::INBOX_TYPE},
+        "metadata": {"name": super::INBOX_TYPE, "annotations": {"kcp.io/path": "root"}},
         "spec": {
             "defaultAPIBindings": [{"path": "root", "export": super::EXPORT}],
             "limitAllowedChildren": {"none": true},

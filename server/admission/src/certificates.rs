@@ -30,6 +30,35 @@ fn may(admission: &Admission, request: &Request<'_>, verb: &str, signer: &str) -
         })
 }
 
+/// What the server says of whoever asks; the client's own words about it do not count.
+const REQUESTOR: [&str; 4] = ["username", "uid", "groups", "extra"];
+
+/// `CertificateRequestor`, mutating: a request says who made it.
+pub(crate) fn requestor(_: &Admission, request: &mut Request<'_>) -> Result<()> {
+    if !is_request(request, "") || request.operation == Operation::Delete {
+        return Ok(());
+    }
+    let said: serde_json::Value = match request.operation {
+        Operation::Create => {
+            serde_json::from_str(&request.user.owner_annotation()).unwrap_or_default()
+        }
+        _ => request.old_object()["spec"].clone(),
+    };
+    let spec = request
+        .object
+        .as_deref_mut()
+        .and_then(|o| o.get_mut("spec"));
+    if let Some(spec) = spec.and_then(serde_json::Value::as_object_mut) {
+        for field in REQUESTOR {
+            match said.get(field) {
+                Some(value) => spec.insert(field.into(), value.clone()),
+                None => spec.remove(field),
+            };
+        }
+    }
+    Ok(())
+}
+
 /// `CertificateApproval`, validating.
 pub(crate) fn approval(admission: &Admission, request: &mut Request<'_>) -> Result<()> {
     if !is_request(request, "approval") || request.operation != Operation::Update {

@@ -12,6 +12,7 @@ mod lifecycle;
 mod logical_clusters;
 mod metadata;
 mod request;
+mod sites;
 mod workspaces;
 
 pub use claims::Claims;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 type Plugin = fn(&Admission, &mut Request<'_>) -> Result<()>;
 
 /// Plugins that may change the object, in order.
-const MUTATING: [(&str, Plugin); 10] = [
+const MUTATING: [(&str, Plugin); 12] = [
     ("WorkspaceNamespaceLifecycle", lifecycle::namespace),
     ("tenancy.kcp.io/Workspace", workspaces::workspace_mutate),
     ("DeletionFinalizer", metadata::finalizer_mutate),
@@ -39,6 +40,8 @@ const MUTATING: [(&str, Plugin); 10] = [
     ("apis.kcp.io/ReservedNames", workspaces::reserved_names),
     ("apis.kcp.io/PermissionClaims", metadata::claim_labels),
     ("kcp.io/PathAnnotation", metadata::path),
+    ("sites.hanse.dev/Placement", sites::author),
+    ("CertificateRequestor", certificates::requestor),
 ];
 
 /// Plugins that look at the object as it will be stored, in order.

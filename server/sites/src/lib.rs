@@ -1,1 +1,30 @@
-//! The hub's half of the way to the sites: placing, rendering, aggregating.
+//! The hub's half of the way to the sites: joining, placing, rendering, aggregating.
+//!
+//! Start at [`Sites::run`], which feeds one fair queue from the hub's events, and at [`object`],
+//! the function in the middle: from a tenant's object to the Manifests of its sites and from
+//! their statuses back to it. Each controller is a function from what the hub shows and a key to
+//! a [`turn::Turn`]: writes with preconditions, and when to look again. Invariant: the finalizer
+//! stands on a tenant's object, and the site in its Projection, before a Manifest exists (rule 1);
+//! a turn that finds everything right writes nothing (rule 3). Deliberately elsewhere: what is
+//! decided (`hanse-projection`), and everything that happens below (`syncer/agent`).
+
+pub mod authority;
+mod bootstrap;
+mod certificates;
+pub mod ids;
+mod inbox;
+mod join;
+pub mod limits;
+mod object;
+mod placement;
+mod run;
+mod site;
+mod status;
+pub mod turn;
+
+#[cfg(test)]
+mod tests;
+
+pub use authority::{Authority, AuthorityError};
+pub use bootstrap::bootstrap;
+pub use run::{Key, Sites};

@@ -143,7 +143,7 @@ impl Tenancy {
     ///
     /// # Errors
     /// An object that cannot be encoded.
-    pub(crate) fn newborn(
+    pub fn newborn(
         &self,
         plan: &Plan,
         now: &str,

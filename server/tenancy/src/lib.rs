@@ -2,7 +2,7 @@
 //! born and dies.
 
 pub mod bind;
-mod birth;
+pub mod birth;
 mod bootstrap;
 pub mod catalog;
 pub mod exports;

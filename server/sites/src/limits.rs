@@ -1,0 +1,26 @@
+//! Every bound of the room in one place.
+
+use std::time::Duration;
+
+/// Turns that are under way at the same time.
+pub const WORKERS: usize = 8;
+/// Events that are taken from the hub at once.
+pub const EVENTS: usize = 256;
+/// Manifests that the end of a Site deletes in one turn.
+pub const FORGET: usize = 100;
+/// Largest Manifest, body and envelope, in bytes.
+pub const MANIFEST_BYTES_MAX: usize = 1024 * 1024;
+/// Largest status that a Projection shows for one site, in bytes.
+pub const DETAIL_BYTES_MAX: usize = 2048;
+/// Life of a bootstrap token, in seconds.
+pub const TOKEN_SECONDS: u64 = 3600;
+/// How long an answered certificate request stays.
+pub const REQUEST_KEPT: Duration = Duration::from_secs(3600);
+/// A count that only informs is written this much later, together with others.
+pub const COUNT_PAUSE: Duration = Duration::from_secs(1);
+/// Something that must come soon is looked for again after this.
+pub const SOON: Duration = Duration::from_millis(500);
+/// Sites that a Placement's status explains.
+pub const DECISIONS_MAX: usize = 1000;
+/// Deepest workspace whose ancestors' Sites are looked at.
+pub const ANCESTORS_MAX: usize = 32;

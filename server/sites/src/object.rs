@@ -1,0 +1,563 @@
+//! From a tenant's object to its sites, and back: the function in the middle.
+//!
+//! Start at [`reconcile`]. Whatever wakes it (the object, its Placement, a Manifest's status, a
+//! Site that fell silent), it looks at all of it and answers the writes that bring it right, in
+//! the order in which they must become true: the finalizer on the object, the site in the
+//! Projection, the Manifest in the inbox; and backwards when something leaves.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hanse_apis::sites::{
+    self, API_VERSION, ApplyError, Assignment, ManifestSpec, ProjectionRuleSpec, ProjectionSpec,
+    ProjectionStatus, SiteSpec, SiteStatus, Source, names,
+};
+use hanse_cache::{ClusterName, DocumentError, Object, ObjectKey};
+use hanse_projection::names::{object_name, target};
+use hanse_projection::place::divide;
+use hanse_projection::render::at;
+use hanse_projection::{Render, content_hash, kinds, line, render};
+use hanse_tenancy::Draft;
+use serde_json::{Value, json};
+
+use crate::limits::{MANIFEST_BYTES_MAX, SOON};
+use crate::run::{Key, Sites};
+use crate::status::{self, Part};
+use crate::turn::{Turn, annotate, hold, let_go};
+use crate::{inbox, placement};
+
+/// A Site as a placed object sees it.
+#[derive(Clone, Debug, Default)]
+pub struct SiteRef {
+    /// Its inbox.
+    pub inbox: String,
+    /// Whether nothing is known of it.
+    pub lost: bool,
+    /// Since when.
+    pub lost_since: String,
+    /// Whether the end of objects may be promised while it is lost.
+    pub tombstones: bool,
+}
+
+/// What an object shall have.
+struct Wanted {
+    placement: String,
+    divides: bool,
+    sites: BTreeMap<String, SiteRef>,
+}
+
+/// Looks at one object of a tenant.
+///
+/// # Errors
+/// A tree that is no object.
+pub fn reconcile(sites: &Sites, key: &ObjectKey) -> Result<Turn, DocumentError> {
+    let view = sites.tenancy.view();
+    let object = view.hub().get(key);
+    let source = source(key, object.as_ref());
+    let name = object_name(&source);
+    let projection = view.get(&sites.ids.projections, &key.cluster, "", &name);
+    let rule = rule(sites, key);
+    let wanted = match object.as_ref().filter(|o| !o.is_deleting()) {
+        Some(object) => match wanted(sites, object, &rule) {
+            Decision::Sites(wanted) => Some(wanted),
+            Decision::Nowhere => None,
+            // What stands stays as it is until the Placement is decided.
+            Decision::Open => return Ok(Turn::default()),
+        },
+        None => None,
+    };
+    let mut work = Work {
+        sites,
+        turn: Turn::default(),
+        old: projection
+            .as_ref()
+            .and_then(|p| serde_json::from_slice(p.raw(&["spec"])?).ok())
+            .unwrap_or_default(),
+        projection,
+        object,
+        source,
+        name,
+        rule,
+        parts: Vec::new(),
+    };
+    let assigned = match &wanted {
+        Some(wanted) => work.send(wanted)?,
+        None => work.withdraw_all()?,
+    };
+    work.finish(wanted.as_ref(), assigned)
+}
+
+/// Identity of an object.
+fn source(key: &ObjectKey, object: Option<&Object>) -> Source {
+    let text = |path: &[&str]| {
+        object
+            .and_then(|o| o.text(path))
+            .unwrap_or_default()
+            .into_owned()
+    };
+    let version = text(&["apiVersion"]);
+    let generation = object.and_then(|o| o.raw(&["metadata", "generation"]));
+    let generation = generation.and_then(|raw| std::str::from_utf8(raw).ok()?.parse().ok());
+    Source {
+        cluster: key.cluster.to_string(),
+        group: key.resource.group().to_owned(),
+        version: version.rsplit('/').next().unwrap_or_default().to_owned(),
+        resource: key.resource.resource().to_owned(),
+        kind: text(&["kind"]),
+        namespace: key.namespace.to_string(),
+        name: key.name.to_string(),
+        uid: object.map(Object::uid).unwrap_or_default().to_owned(),
+        // Kinds without generations are told apart by the hash alone.
+        generation: generation.unwrap_or(1),
+        identity: key.resource.identity().to_owned(),
+    }
+}
+
+/// The rule of a kind in the object's workspace: the first, by name.
+fn rule(sites: &Sites, key: &ObjectKey) -> ProjectionRuleSpec {
+    let view = sites.tenancy.view();
+    view.list_cluster(&sites.ids.rules, &key.cluster)
+        .iter()
+        .filter_map(|r| serde_json::from_slice::<ProjectionRuleSpec>(r.raw(&["spec"])?).ok())
+        .find(|r| r.group == key.resource.group() && r.resource == key.resource.resource())
+        .unwrap_or_default()
+}
+
+/// What the Placements say about an object.
+enum Decision {
+    /// It goes to these sites.
+    Sites(Wanted),
+    /// It stays where it is.
+    Nowhere,
+    /// Its Placement has not been decided.
+    Open,
+}
+
+fn wanted(sites: &Sites, object: &Object, rule: &ProjectionRuleSpec) -> Decision {
+    let key = object.key();
+    let stays = kinds::stays(key.resource.group(), key.resource.resource(), &key.name).is_some()
+        || rule.exclude_names.iter().any(|n| **n == *key.name)
+        || object.label(names::IGNORE_LABEL).is_some();
+    if stays {
+        return Decision::Nowhere;
+    }
+    let Some((placement, spec)) = placement::of_object(sites, object) else {
+        return Decision::Nowhere;
+    };
+    let decided = placement
+        .raw(&["status"])
+        .and_then(|raw| serde_json::from_slice(raw).ok());
+    let (Some(author), Some(decided)) = (placement::author(&placement), decided) else {
+        return Decision::Open;
+    };
+    let decided: sites::PlacementStatus = decided;
+    let seen = placement::visible(sites, &key.cluster, &author);
+    let chosen = decided
+        .sites
+        .iter()
+        .filter(|d| d.chosen)
+        .filter_map(|d| Some((d.site.clone(), site_ref(&seen.get(&d.site)?.1))))
+        .collect();
+    Decision::Sites(Wanted {
+        placement: placement.key().name.to_string(),
+        divides: spec.spread.divides(),
+        sites: chosen,
+    })
+}
+
+fn site_ref(site: &Object) -> SiteRef {
+    let value = site.value();
+    let spec: SiteSpec = sites::read(&value, "spec").unwrap_or_default();
+    let status: SiteStatus = sites::read(&value, "status").unwrap_or_default();
+    SiteRef {
+        inbox: inbox::name(site).to_string(),
+        lost: status.contact == "Lost",
+        lost_since: status.contact_since,
+        tombstones: spec.lost_deletion != "Wait",
+    }
+}
+
+/// One turn at one object.
+struct Work<'a> {
+    sites: &'a Sites,
+    turn: Turn,
+    old: ProjectionSpec,
+    projection: Option<Object>,
+    object: Option<Object>,
+    source: Source,
+    name: String,
+    rule: ProjectionRuleSpec,
+    parts: Vec<Part>,
+}
+
+impl Work<'_> {
+    fn manifest(&self, inbox: &str) -> Option<Object> {
+        self.sites
+            .tenancy
+            .view()
+            .get(&self.sites.ids.manifests, inbox, "", &self.name)
+    }
+
+    /// Sends the object to its sites and takes it from all others; answers the assignments, which
+    /// include the sites that it is still leaving. Manifest writes wait in the turn until the
+    /// object and its Projection stand before them.
+    fn send(&mut self, wanted: &Wanted) -> Result<Vec<Assignment>, DocumentError> {
+        let Some(value) = self.object.as_ref().map(Object::value) else {
+            return Ok(Vec::new());
+        };
+        let shares = self.shares(wanted, &value);
+        let mut assigned = Vec::new();
+        for (site, place) in &wanted.sites {
+            let share = shares.as_ref().map(|(path, of)| (path.as_str(), of[site]));
+            assigned.push(Assignment {
+                site: site.clone(),
+                cluster: place.inbox.clone(),
+                replicas: share.map(|(_, n)| n),
+            });
+            let part = self.deliver(&value, site, place, share)?;
+            self.parts.push(part);
+        }
+        let leaving: Vec<Assignment> = self
+            .old
+            .sites
+            .iter()
+            .filter(|a| !assigned.iter().any(|b| b.cluster == a.cluster))
+            .cloned()
+            .collect();
+        for assignment in leaving {
+            let name_is_taken = assigned.iter().any(|b| b.site == assignment.site);
+            if self.withdraw(&assignment)? && !name_is_taken {
+                assigned.push(assignment);
+            }
+        }
+        assigned.sort_by(|a, b| a.site.cmp(&b.site));
+        Ok(assigned)
+    }
+
+    fn shares(&self, wanted: &Wanted, value: &Value) -> Option<(String, BTreeMap<String, i64>)> {
+        let row = kinds::row(&self.source.group, &self.source.resource).and_then(|r| r.replicas);
+        let path = match self.rule.replicas_path.as_str() {
+            "" => row?,
+            path => path,
+        };
+        if !wanted.divides || wanted.sites.is_empty() {
+            return None;
+        }
+        let total = at(value, path).and_then(Value::as_i64).unwrap_or(1);
+        let weights = wanted.sites.keys().map(|name| (name.clone(), 0)).collect();
+        Some((path.to_owned(), divide(total, &weights)))
+    }
+
+    /// Puts what one site shall have into its inbox, and reads what became of it.
+    fn deliver(
+        &mut self,
+        value: &Value,
+        site: &str,
+        place: &SiteRef,
+        share: Option<(&str, i64)>,
+    ) -> Result<Part, DocumentError> {
+        let mut part = Part::new(site, place);
+        let Some(key) = inbox::name_key(self.sites, &place.inbox) else {
+            self.turn.again_in(SOON);
+            return Ok(part);
+        };
+        let target = target(&key, &self.source);
+        let object = render(&Render {
+            object: value,
+            source: &self.source,
+            target: &target,
+            site: &place.inbox,
+            replicas: share,
+        });
+        let spec = ManifestSpec {
+            hash: content_hash(&object),
+            object,
+            source: self.source.clone(),
+            target,
+            force: self.rule.force.clone(),
+            adopt: self.rule.adopt,
+            traceparent: String::new(),
+        };
+        let cluster = ClusterName::from(place.inbox.as_str());
+        let Some(found) = self.manifest(&place.inbox) else {
+            let manifest = self.new_manifest(&spec);
+            if manifest.to_string().len() > MANIFEST_BYTES_MAX {
+                part.error = Some(too_large());
+                return Ok(part);
+            }
+            let draft = Draft::new(&self.sites.ids.manifests, manifest);
+            self.turn
+                .create(self.sites.tenancy.maker(), &cluster, draft)?;
+            return Ok(part);
+        };
+        let mut manifest = found.value();
+        part.read(&manifest, &spec.hash, self.source.generation);
+        if found.is_deleting() {
+            // What was sent there before is still going; its end wakes us again.
+            part.state = "Removing".into();
+            return Ok(part);
+        }
+        let same = |old: &ManifestSpec| {
+            old.hash == spec.hash && old.force == spec.force && old.adopt == spec.adopt
+        };
+        let old: ManifestSpec = sites::read(&manifest, "spec").unwrap_or_default();
+        if same(&old) && old.source.uid == spec.source.uid {
+            return Ok(part);
+        }
+        sites::write(&mut manifest, "spec", &spec);
+        let generation = manifest["metadata"]["generation"].as_i64().unwrap_or(1);
+        manifest["metadata"]["generation"] = (generation + 1).into();
+        if manifest.to_string().len() > MANIFEST_BYTES_MAX {
+            part.error = Some(too_large());
+            return Ok(part);
+        }
+        self.turn
+            .update(self.sites.tenancy.maker(), &found, &manifest)?;
+        Ok(part)
+    }
+
+    fn new_manifest(&self, spec: &ManifestSpec) -> Value {
+        json!({
+            "apiVersion": API_VERSION, "kind": "Manifest",
+            "metadata": {
+                "name": self.name, "generation": 1, "finalizers": [names::MANIFEST_FINALIZER],
+                "labels": {
+                    names::SOURCE_CLUSTER_LABEL: self.source.cluster,
+                    names::OBJECT_LABEL: self.name,
+                },
+            },
+            "spec": spec,
+        })
+    }
+
+    /// Takes the object from a site. Answers whether it is still there: not when its Manifest is
+    /// gone, and not when the site is Lost and the deletion stands durably in its inbox.
+    fn withdraw(&mut self, from: &Assignment) -> Result<bool, DocumentError> {
+        let Some(manifest) = self.manifest(&from.cluster) else {
+            return Ok(false);
+        };
+        let site = self.sites.site_of_inbox(&from.cluster);
+        let place = site.as_ref().map(site_ref);
+        if !manifest.is_deleting() {
+            self.turn.delete(self.sites.tenancy.maker(), &manifest)?;
+        }
+        let promised = place.as_ref().is_some_and(|p| p.lost && p.tombstones);
+        // The promise counts only once it is written.
+        if promised && manifest.is_deleting() {
+            return Ok(false);
+        }
+        let mut part = Part::new(&from.site, &place.unwrap_or_default());
+        part.read(&manifest.value(), "", self.source.generation);
+        part.state = "Removing".into();
+        part.counts = false;
+        self.parts.push(part);
+        Ok(true)
+    }
+
+    fn withdraw_all(&mut self) -> Result<Vec<Assignment>, DocumentError> {
+        let mut left = Vec::new();
+        for assignment in self.old.sites.clone() {
+            if self.withdraw(&assignment)? {
+                left.push(assignment);
+            }
+        }
+        Ok(left)
+    }
+
+    /// Writes the Projection and the object around the Manifests.
+    fn finish(
+        mut self,
+        wanted: Option<&Wanted>,
+        assigned: Vec<Assignment>,
+    ) -> Result<Turn, DocumentError> {
+        let manifests = std::mem::take(&mut self.turn.writes);
+        let stays = wanted.is_some() || !assigned.is_empty();
+        let summary = status::summarize(
+            self.sites,
+            &self.parts,
+            &self.source,
+            self.projection.as_ref(),
+        );
+        if stays {
+            self.bring_object(wanted.is_some(), Some(&summary))?;
+            self.bring_projection(wanted, assigned, &summary)?;
+            self.turn.writes.extend(manifests);
+            self.events(&summary)?;
+        } else {
+            self.turn.writes.extend(manifests);
+            if let Some(projection) = self.projection.clone() {
+                self.turn
+                    .writes
+                    .push(hanse_tenancy::Maker::delete(&projection));
+            }
+            self.bring_object(false, None)?;
+        }
+        Ok(self.turn)
+    }
+
+    fn bring_projection(
+        &mut self,
+        wanted: Option<&Wanted>,
+        assigned: Vec<Assignment>,
+        summary: &ProjectionStatus,
+    ) -> Result<(), DocumentError> {
+        // Kind and version survive the object; only its name is known afterwards.
+        let mut source = match self.object {
+            Some(_) => self.source.clone(),
+            None => self.old.object.clone(),
+        };
+        source.generation = 0;
+        let spec = ProjectionSpec {
+            object: source,
+            placement: wanted.map_or(self.old.placement.clone(), |w| w.placement.clone()),
+            sites: assigned,
+        };
+        let maker = self.sites.tenancy.maker();
+        let Some(found) = self.projection.clone() else {
+            let mut value = json!({
+                "apiVersion": API_VERSION, "kind": "Projection",
+                "metadata": {"name": self.name, "generation": 1}, "spec": spec,
+            });
+            sites::write(&mut value, "status", summary);
+            let cluster = ClusterName::from(self.source.cluster.as_str());
+            let draft = Draft::new(&self.sites.ids.projections, value);
+            self.turn.wake.push(Key::Count(
+                cluster.clone(),
+                Arc::from(spec.placement.as_str()),
+            ));
+            return self.turn.create(maker, &cluster, draft);
+        };
+        let mut value = found.value();
+        if spec != self.old {
+            let generation = value["metadata"]["generation"].as_i64().unwrap_or(1);
+            value["metadata"]["generation"] = (generation + 1).into();
+            sites::write(&mut value, "spec", &spec);
+        }
+        sites::write(&mut value, "status", summary);
+        self.turn.update(maker, &found, &value)
+    }
+
+    /// Finalizer, status line and status of the tenant's object.
+    fn bring_object(
+        &mut self,
+        placed: bool,
+        summary: Option<&ProjectionStatus>,
+    ) -> Result<(), DocumentError> {
+        let Some(object) = self.object.clone() else {
+            return Ok(());
+        };
+        let mut value = object.value();
+        match summary {
+            Some(summary) => {
+                // Nothing can be added to what is going, nor need it be: it stands there, or the
+                // tenant took it off and the Manifests' deletions are the tombstones.
+                if !object.is_deleting() {
+                    hold(&mut value, names::SOURCE_FINALIZER);
+                }
+                annotate(
+                    &mut value,
+                    names::STATUS_ANNOTATION,
+                    Some(&line::line(summary)),
+                );
+            }
+            None => {
+                let was = value["metadata"]["finalizers"]
+                    .as_array()
+                    .is_some_and(|f| f.iter().any(|f| f == names::SOURCE_FINALIZER));
+                if !was {
+                    return Ok(());
+                }
+                let_go(&mut value, names::SOURCE_FINALIZER);
+                annotate(&mut value, names::STATUS_ANNOTATION, None);
+                if status::travels(self.sites, &object) {
+                    // Nobody reports it any more, so nothing is known.
+                    value.as_object_mut().map(|m| m.remove("status"));
+                }
+            }
+        }
+        if placed {
+            status::bring_up(self.sites, &object, &mut value, &self.source, &self.parts);
+        }
+        let maker = self.sites.tenancy.maker();
+        match summary {
+            Some(_) => self.turn.update(maker, &object, &value),
+            None => self.turn.release(maker, &object, &value),
+        }
+    }
+
+    /// One Event for each new cause of failure.
+    fn events(&mut self, summary: &ProjectionStatus) -> Result<(), DocumentError> {
+        let Some(object) = &self.object else {
+            return Ok(());
+        };
+        let old: ProjectionStatus = self
+            .projection
+            .as_ref()
+            .and_then(|p| serde_json::from_slice(p.raw(&["status"])?).ok())
+            .unwrap_or_default();
+        for detail in &summary.sites {
+            let Some(error) = &detail.error else {
+                continue;
+            };
+            let known = old.sites.iter().find(|d| d.site == detail.site);
+            let known = known.and_then(|d| d.error.as_ref());
+            if known.is_some_and(|k| k.reason == error.reason && k.message == error.message) {
+                continue;
+            }
+            let draft = event(self.sites, object, &self.source, &detail.site, error);
+            let cluster = object.key().cluster.clone();
+            let of = &draft.resource;
+            let there = self
+                .sites
+                .tenancy
+                .view()
+                .get(of, &cluster, &draft.namespace, draft.name());
+            if there.is_none() {
+                self.turn
+                    .create(self.sites.tenancy.maker(), &cluster, draft)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn event(sites: &Sites, object: &Object, source: &Source, site: &str, error: &ApplyError) -> Draft {
+    let namespace = match source.namespace.as_str() {
+        "" => "default",
+        namespace => namespace,
+    };
+    let message = format!("{site}: {}", error.message);
+    let hash = content_hash(&json!([
+        object.uid(),
+        site,
+        error.reason,
+        error.message,
+        error.since
+    ]));
+    let api_version = match source.group.as_str() {
+        "" => source.version.clone(),
+        group => format!("{group}/{}", source.version),
+    };
+    let now = sites.now();
+    let value = json!({
+        "apiVersion": "v1", "kind": "Event",
+        "metadata": {"name": format!("{}.{}", source.name, &hash[..16])},
+        "involvedObject": {
+            "apiVersion": api_version, "kind": source.kind, "namespace": source.namespace,
+            "name": source.name, "uid": source.uid,
+        },
+        "reason": error.reason, "message": message, "type": "Warning", "count": 1,
+        "firstTimestamp": now, "lastTimestamp": now,
+        "source": {"component": "hanse-sites"}, "reportingComponent": "hanse-sites",
+        "reportingInstance": "", "eventTime": null,
+    });
+    Draft::new(&sites.ids.events, value).within(namespace)
+}
+
+fn too_large() -> ApplyError {
+    ApplyError {
+        reason: "TooLarge".into(),
+        message: "the object and its envelope are larger than 1 MiB".into(),
+        ..ApplyError::default()
+    }
+}

@@ -1,0 +1,463 @@
+//! One queue for all of it, fed by the hub's events.
+//!
+//! Start at [`Sites::run`]. At a start everything that stands is looked at once; from then on only
+//! what an event concerns. Invariant: a turn's writes carry the versions that it read, so a turn
+//! on an old picture commits nothing and is taken again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hanse_apis::sites::{PlacementSpec, Source, names};
+use hanse_auth::token::Signer;
+use hanse_cache::{
+    ClusterName, CommitError, DocumentError, Event, Object, ObjectKey, ReadError, ResourceId, Scope,
+};
+use hanse_reconcile::{Outcome, Queue, Rate};
+use hanse_seams::{Seams, Shutdown};
+use hanse_tenancy::Tenancy;
+use parking_lot::Mutex;
+
+use crate::authority::Authority;
+use crate::ids::Ids;
+use crate::limits::{COUNT_PAUSE, EVENTS, WORKERS};
+use crate::turn::Turn;
+use crate::{certificates, inbox, join, object, placement, site};
+
+/// What a turn is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// A Site.
+    Site(ClusterName, Arc<str>),
+    /// A Secret that asks for a bootstrap kubeconfig.
+    Join(ClusterName, Arc<str>, Arc<str>),
+    /// A certificate request in an inbox.
+    Request(ClusterName, Arc<str>),
+    /// A Placement's decision.
+    Placement(ClusterName, Arc<str>),
+    /// A Placement whose count of objects may have changed.
+    Count(ClusterName, Arc<str>),
+    /// Every Placement: the Sites changed.
+    Placements,
+    /// Every object that a Placement selects or has placed.
+    Spread(ClusterName, Arc<str>),
+    /// Every object that is sent to an inbox.
+    Inbox(ClusterName),
+    /// One object of a tenant: group, resource, identity, logical cluster, namespace, name.
+    Object([Arc<str>; 6]),
+}
+
+impl hanse_reconcile::Key for Key {
+    fn class(&self) -> Arc<str> {
+        match self {
+            Self::Site(cluster, _)
+            | Self::Join(cluster, ..)
+            | Self::Request(cluster, _)
+            | Self::Placement(cluster, _)
+            | Self::Count(cluster, _)
+            | Self::Spread(cluster, _)
+            | Self::Inbox(cluster) => Arc::clone(cluster.as_arc()),
+            Self::Object(parts) => Arc::clone(&parts[3]),
+            Self::Placements => Arc::from(""),
+        }
+    }
+}
+
+impl Key {
+    /// The key of an object.
+    #[must_use]
+    pub fn of(key: &ObjectKey) -> Self {
+        let text = |t: &str| Arc::from(t);
+        let of = &key.resource;
+        Self::Object([
+            text(of.group()),
+            text(of.resource()),
+            text(of.identity()),
+            Arc::clone(key.cluster.as_arc()),
+            Arc::clone(&key.namespace),
+            Arc::clone(&key.name),
+        ])
+    }
+
+    fn of_source(source: &Source) -> Self {
+        let parts = [
+            &source.group,
+            &source.resource,
+            &source.identity,
+            &source.cluster,
+            &source.namespace,
+            &source.name,
+        ];
+        Self::Object(parts.map(|p| Arc::from(p.as_str())))
+    }
+}
+
+/// The hub's half of the way to the sites.
+pub struct Sites {
+    pub(crate) tenancy: Arc<Tenancy>,
+    pub(crate) ids: Ids,
+    pub(crate) signer: Arc<Signer>,
+    pub(crate) audiences: Vec<String>,
+    pub(crate) authority: Arc<Authority>,
+    queue: Queue<Key>,
+    inboxes: Mutex<BTreeMap<ClusterName, (ClusterName, Arc<str>)>>,
+    heard: Mutex<BTreeMap<ClusterName, (String, i64)>>,
+}
+
+impl Sites {
+    /// Puts the parts together; `None` before [`crate::bootstrap`] has run. `audiences` are those
+    /// that the server's own tokens carry.
+    #[must_use]
+    pub fn new(
+        tenancy: Arc<Tenancy>,
+        signer: Arc<Signer>,
+        audiences: Vec<String>,
+        authority: Arc<Authority>,
+    ) -> Option<Arc<Self>> {
+        let ids = Ids::of(tenancy.view())?;
+        let rate = Rate {
+            first: Duration::from_millis(10),
+            max: Duration::from_secs(30),
+        };
+        let queue = Queue::new(tenancy.maker().seams().clone(), rate);
+        Some(Arc::new(Self {
+            tenancy,
+            ids,
+            signer,
+            audiences,
+            authority,
+            queue,
+            inboxes: Mutex::new(BTreeMap::new()),
+            heard: Mutex::new(BTreeMap::new()),
+        }))
+    }
+
+    /// Works until the flag is raised.
+    pub async fn run(self: Arc<Self>, stop: Shutdown) {
+        let seams = self.seams().clone();
+        let hub = self.tenancy.view().hub().clone();
+        let mut cursor = hub.subscribe_all(hub.version());
+        self.look_at_everything();
+        let work = Arc::clone(&self);
+        let tasks = hanse_reconcile::run(&seams, &self.queue, WORKERS, &stop, move |key| {
+            let sites = Arc::clone(&work);
+            async move { sites.turn(key).await }
+        });
+        loop {
+            let batch = tokio::select! {
+                biased;
+                () = stop.wait() => break,
+                batch = cursor.next_batch(EVENTS) => batch,
+            };
+            match batch {
+                Ok(events) => events.iter().for_each(|e| self.concerns(e)),
+                Err(ReadError::TooOld { .. }) => {
+                    cursor = hub.subscribe_all(hub.version());
+                    self.look_at_everything();
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the hub's events cannot be read");
+                    seams.clock.sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+        for task in tasks {
+            task.ended().await;
+        }
+    }
+
+    pub(crate) fn seams(&self) -> &Seams {
+        self.tenancy.maker().seams()
+    }
+
+    /// Now, as objects write it.
+    pub(crate) fn now(&self) -> String {
+        self.tenancy.maker().now()
+    }
+
+    /// Now, in seconds since 1970.
+    pub(crate) fn seconds(&self) -> i64 {
+        i64::try_from(self.seams().clock.wall().as_secs()).unwrap_or(i64::MAX)
+    }
+
+    /// A moment as objects write it.
+    pub(crate) fn time(&self, seconds: i64) -> String {
+        hanse_wire::time::format(seconds.saturating_mul(1_000_000))
+    }
+
+    pub(crate) fn know_inbox(&self, inbox: &ClusterName, cluster: &str, name: &str) {
+        let site = (ClusterName::from(cluster), Arc::from(name));
+        self.inboxes.lock().insert(inbox.clone(), site);
+    }
+
+    /// The Site whose inbox a logical cluster is.
+    pub(crate) fn site_of_inbox(&self, inbox: &str) -> Option<Object> {
+        let of = ClusterName::from(inbox);
+        let (cluster, name) = self.inboxes.lock().get(&of)?.clone();
+        self.tenancy
+            .view()
+            .get(&self.ids.sites, &cluster, "", &name)
+    }
+
+    /// When a site was last heard, by the hub's clock: the moment when its Lease was seen to
+    /// change. After a start, the Lease's own time, as far as it is not ahead.
+    pub(crate) fn last_heard(&self, inbox: &ClusterName, lease: &Object) -> Option<i64> {
+        let renewed = lease.text(&["spec", "renewTime"])?.into_owned();
+        let now = self.seconds();
+        let mut heard = self.heard.lock();
+        match heard.get(inbox) {
+            Some((known, at)) if *known == renewed => return Some(*at),
+            _ => {}
+        }
+        let first = !heard.contains_key(inbox);
+        let said = hanse_wire::time::parse(&renewed).map(|m| m.div_euclid(1_000_000));
+        let at = if first {
+            said.unwrap_or(now).min(now)
+        } else {
+            now
+        };
+        heard.insert(inbox.clone(), (renewed, at));
+        Some(at)
+    }
+
+    // === what an event concerns ===
+
+    fn look_at_everything(&self) {
+        let view = self.tenancy.view();
+        for site in view.list(&self.ids.sites, &Scope::Wildcard) {
+            let key = site.key();
+            self.know_inbox(&inbox::name(&site), &key.cluster, &key.name);
+            self.queue
+                .add(Key::Site(key.cluster.clone(), Arc::clone(&key.name)));
+        }
+        for resource in [
+            &self.ids.placements,
+            &self.ids.projections,
+            &self.ids.requests,
+            &view.resources().secrets,
+        ] {
+            for object in view.list(resource, &Scope::Wildcard) {
+                self.look_at(&object, None);
+            }
+        }
+    }
+
+    fn concerns(&self, event: &Event) {
+        self.look_at(event.object(), event.previous());
+        let key = event.object().key();
+        if event.is_delete() && key.resource == self.ids.sites {
+            self.queue.add(Key::Placements);
+        }
+        if event.is_delete() && key.resource == self.ids.placements {
+            self.queue
+                .add(Key::Spread(key.cluster.clone(), Arc::clone(&key.name)));
+        }
+    }
+
+    fn look_at(&self, object: &Object, previous: Option<&Object>) {
+        let key = object.key();
+        let (of, cluster, name) = (&key.resource, key.cluster.clone(), Arc::clone(&key.name));
+        let changed = |path: &[&str]| previous.is_none_or(|p| p.raw(path) != object.raw(path));
+        if *of == self.ids.sites {
+            self.know_inbox(&inbox::name(object), &cluster, &name);
+            self.site_changed(object, previous);
+            self.queue.add(Key::Site(cluster, name));
+        } else if *of == self.ids.placements {
+            if changed(&["spec"]) || changed(&["status", "sites"]) || object.is_deleting() {
+                self.queue
+                    .add(Key::Spread(cluster.clone(), Arc::clone(&name)));
+            }
+            self.queue.add(Key::Placement(cluster, name));
+        } else if *of == self.ids.projections {
+            if let Some(source) = source_of(object, &["spec", "object"]) {
+                self.queue.add(Key::of_source(&source));
+            }
+        } else if *of == self.ids.manifests {
+            if let Some(source) = source_of(object, &["spec", "source"]) {
+                self.queue.add(Key::of_source(&source));
+            }
+        } else if *of == self.ids.rules {
+            self.rule_changed(&cluster);
+        } else if *of == self.ids.leases {
+            if *name == *names::LEASE && inbox::is_inbox(&cluster) {
+                let site = self.inboxes.lock().get(&cluster).cloned();
+                if let Some((cluster, name)) = site {
+                    self.queue.add(Key::Site(cluster, name));
+                }
+            }
+        } else if *of == self.ids.requests {
+            if inbox::is_inbox(&cluster) {
+                self.queue.add(Key::Request(cluster, name));
+            }
+        } else {
+            let asks = *of == self.tenancy.view().resources().secrets
+                && object
+                    .text(&["type"])
+                    .is_some_and(|t| t == names::JOIN_SECRET_TYPE);
+            if asks {
+                self.queue
+                    .add(Key::Join(cluster.clone(), Arc::clone(&key.namespace), name));
+            }
+            // Cheap for the many that nobody places: a look at one count.
+            let placements = self.tenancy.view().hub();
+            let scope = Scope::Cluster(cluster);
+            if placements.count(&self.ids.placements, &scope) > 0
+                || placements.count(&self.ids.projections, &scope) > 0
+            {
+                self.queue.add(Key::of(key));
+            }
+        }
+    }
+
+    fn site_changed(&self, site: &Object, previous: Option<&Object>) {
+        let Some(previous) = previous else {
+            self.queue.add(Key::Placements);
+            return;
+        };
+        let same = |path: &[&str]| previous.raw(path) == site.raw(path);
+        let contact = |o: &Object| {
+            o.text(&["status", "contact"])
+                .unwrap_or_default()
+                .into_owned()
+        };
+        let (was, is) = (contact(previous), contact(site));
+        if was != is && (was == "Lost" || is == "Lost") {
+            self.queue.add(Key::Inbox(inbox::name(site)));
+        }
+        let decides = same(&["spec"])
+            && same(&["metadata", "labels"])
+            && same(&["status", "clusterUid"])
+            && previous.is_deleting() == site.is_deleting();
+        if !decides {
+            self.queue.add(Key::Placements);
+        }
+    }
+
+    fn rule_changed(&self, cluster: &ClusterName) {
+        for placement in self
+            .tenancy
+            .view()
+            .list_cluster(&self.ids.placements, cluster)
+        {
+            let name = Arc::clone(&placement.key().name);
+            self.queue.add(Key::Spread(cluster.clone(), name));
+        }
+    }
+
+    /// Every object that a Placement selects, and every one that it has placed.
+    fn spread(&self, cluster: &ClusterName, name: &str) {
+        let view = self.tenancy.view();
+        for projection in view.list_cluster(&self.ids.projections, cluster) {
+            if let Some(source) = source_of(&projection, &["spec", "object"]) {
+                self.queue.add(Key::of_source(&source));
+            }
+        }
+        let placement = view.get(&self.ids.placements, cluster, "", name);
+        let spec = placement.and_then(|p| {
+            serde_json::from_slice::<PlacementSpec>(p.raw(&["spec"]).unwrap_or(b"{}")).ok()
+        });
+        let selected = |of: &ResourceId| {
+            spec.as_ref().is_some_and(|s| {
+                s.objects
+                    .iter()
+                    .any(|o| o.group == of.group() && o.resource == of.resource())
+            })
+        };
+        let scope = Scope::Cluster(cluster.clone());
+        for (of, _) in view.hub().contents(&scope) {
+            if selected(&of) {
+                for object in view.list(&of, &scope) {
+                    self.queue.add(Key::of(object.key()));
+                }
+            }
+        }
+    }
+
+    // === turns ===
+
+    async fn turn(self: Arc<Self>, key: Key) -> Outcome {
+        let turn = match self.decide(&key) {
+            Ok(turn) => turn,
+            Err(error) => {
+                tracing::error!(?key, %error, "a turn cannot be written");
+                return Outcome::Retry;
+            }
+        };
+        let Turn {
+            writes,
+            again,
+            wake,
+        } = turn;
+        if !writes.is_empty()
+            && let Err(error) = self.tenancy.commit(writes).await
+        {
+            match error {
+                CommitError::Conflict { .. } => {}
+                error => tracing::warn!(?key, %error, "a turn was not committed"),
+            }
+            return Outcome::Retry;
+        }
+        for key in wake {
+            match key {
+                Key::Count(..) => self.queue.add_after(key, COUNT_PAUSE),
+                key => self.queue.add(key),
+            }
+        }
+        match again {
+            Some(delay) if delay.is_zero() => {
+                self.queue.add(key);
+                Outcome::Done
+            }
+            Some(delay) => Outcome::Again(delay),
+            None => Outcome::Done,
+        }
+    }
+
+    /// One turn as a function of what the hub shows.
+    ///
+    /// # Errors
+    /// A tree that is no object.
+    pub fn decide(&self, key: &Key) -> Result<Turn, DocumentError> {
+        let view = self.tenancy.view();
+        match key {
+            Key::Site(cluster, name) => site::reconcile(self, cluster, name),
+            Key::Join(cluster, namespace, name) => join::reconcile(self, cluster, namespace, name),
+            Key::Request(cluster, name) => certificates::reconcile(self, cluster, name),
+            Key::Placement(cluster, name) | Key::Count(cluster, name) => {
+                placement::reconcile(self, cluster, name)
+            }
+            Key::Object([group, resource, identity, cluster, namespace, name]) => {
+                let of = ResourceId::new(group, resource, identity);
+                let cluster = ClusterName::from(&**cluster);
+                let (namespace, name) = (Arc::clone(namespace), Arc::clone(name));
+                object::reconcile(self, &ObjectKey::new(&of, &cluster, namespace, name))
+            }
+            Key::Spread(cluster, name) => {
+                self.spread(cluster, name);
+                Ok(Turn::default())
+            }
+            Key::Placements => {
+                for placement in view.list(&self.ids.placements, &Scope::Wildcard) {
+                    let key = placement.key();
+                    let name = Arc::clone(&key.name);
+                    self.queue
+                        .add(Key::Placement(key.cluster.clone(), Arc::clone(&name)));
+                    self.queue.add(Key::Spread(key.cluster.clone(), name));
+                }
+                Ok(Turn::default())
+            }
+            Key::Inbox(inbox) => {
+                for manifest in view.list_cluster(&self.ids.manifests, inbox) {
+                    if let Some(source) = source_of(&manifest, &["spec", "source"]) {
+                        self.queue.add(Key::of_source(&source));
+                    }
+                }
+                Ok(Turn::default())
+            }
+        }
+    }
+}
+
+fn source_of(object: &Object, path: &[&str]) -> Option<Source> {
+    serde_json::from_slice(object.raw(path)?).ok()
+}
