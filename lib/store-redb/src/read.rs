@@ -187,8 +187,7 @@ pub(crate) fn log(database: &Database, after: Revision, limit: usize) -> Result<
         commits: Vec::new(),
         more: false,
     };
-    let mut changes = 0;
-    for item in snapshot.log.range(after.end().0 + 1..)? {
+    for (changes, item) in snapshot.log.range(after.end().0 + 1..)?.enumerate() {
         let (version, bytes) = item?;
         let version = Version(version.value());
         let record = Record::read(bytes.value()).ok_or(Failure::Record(version.0))?;
@@ -211,7 +210,6 @@ pub(crate) fn log(database: &Database, after: Revision, limit: usize) -> Result<
                 changes: vec![change],
             }),
         }
-        changes += 1;
     }
     Ok(page)
 }

@@ -1,6 +1,8 @@
 //! The embedded engine passes the suite, keeps its past by age and size, and refuses files that
 //! are not whole.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! The in-memory engine passes the suite.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

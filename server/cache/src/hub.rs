@@ -76,6 +76,7 @@ pub struct Hub {
 
 struct Shared {
     store: Arc<dyn Store>,
+    config: Config,
     names: Names,
     state: RwLock<State>,
     history: History,
@@ -96,6 +97,7 @@ impl Hub {
     pub async fn open(store: Arc<dyn Store>, config: Config) -> Result<Self, OpenError> {
         let shared = Arc::new(Shared {
             store: store.clone(),
+            config,
             names: Names::default(),
             state: RwLock::new(State::new(config)),
             history: History::default(),
@@ -154,9 +156,11 @@ impl Hub {
 
     async fn load_events(&self, revision: Revision) -> Result<(), OpenError> {
         let store = &self.shared.store;
+        // Each commit brings at least one event, so more commits than that would not be kept.
+        let commits = OPEN_COMMITS.min(self.shared.config.recent_events as u64);
         let mut from = store
             .floor()
-            .max(Revision(revision.0.saturating_sub(OPEN_COMMITS)));
+            .max(Revision(revision.0.saturating_sub(commits)));
         if from > Revision(0) {
             self.shared.state.write().begin_at(from.end().0);
         }
