@@ -3,6 +3,7 @@
 //! Start with [`View::resolve`]. Everything is read from the hub at the moment of asking, so an
 //! answer is never older than the last acknowledged write, and nothing is kept per workspace.
 
+use crate::versions::ByVersion;
 use hanse_apis::kcp::{IDENTITY_NAMESPACE, annotation, cluster, group, phase};
 use hanse_cache::{ClusterName, Hub, ListQuery, Object, ObjectKey, ResourceId, Scope};
 use hanse_rules::path;
@@ -11,6 +12,9 @@ use std::sync::OnceLock;
 
 /// Most objects of one kind in one logical cluster that a decision looks at.
 pub const LIST_MAX: usize = 10_000;
+
+/// Parsed workspace types that are kept.
+const TYPES_MAX: usize = 256;
 
 /// Storage names of the resources that the server itself reads and writes.
 #[derive(Clone, Debug)]
@@ -92,6 +96,7 @@ pub struct View {
     hub: Hub,
     resources: Resources,
     tenancy: OnceLock<TenancyResources>,
+    types: ByVersion<WorkspaceType>,
 }
 
 impl View {
@@ -102,6 +107,7 @@ impl View {
             hub,
             resources: Resources::default(),
             tenancy: OnceLock::new(),
+            types: ByVersion::new(TYPES_MAX),
         }
     }
 
@@ -269,7 +275,9 @@ impl View {
         let cluster = self.existing_cluster(&reference.path)?;
         let tenancy = self.tenancy()?;
         let object = self.get(&tenancy.workspace_types, &cluster, "", &reference.name)?;
-        Some(WorkspaceType::from_value(&object.value(), &cluster))
+        let version = object.resource_version();
+        let read = || WorkspaceType::from_value(&object.value(), &cluster);
+        Some((*self.types.get(version, read)).clone())
     }
 
     /// A type with all that it extends.
