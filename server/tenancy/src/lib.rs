@@ -5,6 +5,7 @@ pub mod bind;
 pub mod birth;
 mod bootstrap;
 pub mod catalog;
+pub mod controllers;
 pub mod exports;
 mod forms;
 pub mod objects;

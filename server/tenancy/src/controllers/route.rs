@@ -1,0 +1,308 @@
+//! From an event to the keys that it concerns, and from a start to all keys that are not settled.
+
+use super::Controllers;
+use hanse_apis::kcp::{annotation, group, label, phase};
+use hanse_cache::{Event, ListQuery, Object, ResourceId, Scope};
+use hanse_rules::hash;
+use std::sync::Arc;
+
+/// What a key is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A Workspace.
+    Workspace,
+    /// A LogicalCluster; the name is empty.
+    LogicalCluster,
+    /// An APIExport.
+    Export,
+    /// All bindings to an export.
+    BindingsOf,
+    /// An APIBinding.
+    Binding,
+    /// Claim labels on all objects of a resource; the name is `resource.group`.
+    Labels,
+    /// All endpoint slices of an export.
+    SlicesOf,
+    /// An APIExportEndpointSlice.
+    Slice,
+    /// A WorkspaceType.
+    Type,
+    /// A ClusterRole.
+    Role,
+    /// A ClusterRoleBinding.
+    RoleBinding,
+    /// All aggregated ClusterRoles; the name is empty.
+    Aggregation,
+}
+
+/// One thing to look at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// Logical cluster.
+    pub cluster: Arc<str>,
+    /// What it is.
+    pub kind: Kind,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+impl hanse_reconcile::Key for Key {
+    fn class(&self) -> Arc<str> {
+        self.cluster.clone()
+    }
+}
+
+impl Controllers {
+    /// Queues a key.
+    pub(super) fn add(&self, kind: Kind, cluster: &str, name: &str) {
+        self.queue.add(Key { cluster: cluster.into(), kind, name: name.into() });
+    }
+
+    /// Queues what is not settled. Everything settled is seen by a glance at labels and flags.
+    pub(super) fn scan(&self) {
+        let of = self.tenancy.view().resources().clone();
+        self.each(&of.logical_clusters, |o| {
+            if o.is_deleting() {
+                self.ending.lock().insert(o.key().cluster.as_arc().clone());
+            }
+            if o.is_deleting() || o.label(label::PHASE) != Some(phase::READY) {
+                self.add(Kind::LogicalCluster, &o.key().cluster, "");
+            }
+        });
+        if let Some(tenancy) = self.tenancy.view().tenancy().cloned() {
+            self.each(&tenancy.workspaces, |o| {
+                if o.is_deleting() || o.label(label::PHASE) != Some(phase::READY) {
+                    self.add(Kind::Workspace, &o.key().cluster, &o.key().name);
+                }
+            });
+            self.each(&tenancy.workspace_types, |o| {
+                self.add(Kind::Type, &o.key().cluster, &o.key().name);
+            });
+        }
+        self.each(&of.api_exports, |o| self.add(Kind::Export, &o.key().cluster, &o.key().name));
+        self.each(&of.endpoint_slices, |o| self.add(Kind::Slice, &o.key().cluster, &o.key().name));
+        self.each(&of.api_bindings, |o| {
+            let bound = o.text(&["status", "phase"]).as_deref() == Some(phase::BOUND);
+            if o.is_deleting() || !bound {
+                self.add(Kind::Binding, &o.key().cluster, &o.key().name);
+            }
+            self.claimed(o).into_iter().for_each(|r| self.add(Kind::Labels, &o.key().cluster, &r));
+        });
+        self.each(&of.cluster_roles, |o| {
+            if o.raw(&["aggregationRule"]).is_some() {
+                self.add(Kind::Aggregation, &o.key().cluster, "");
+            }
+        });
+    }
+
+    /// Shows all objects of a resource on this shard, in steps.
+    pub(super) fn each(&self, resource: &ResourceId, mut show: impl FnMut(&Object)) {
+        let mut after = None;
+        loop {
+            let query = ListQuery { after, limit: Some(1000), ..ListQuery::default() };
+            let hub = self.tenancy.view().hub();
+            let Ok(page) = hub.list(resource, &Scope::Wildcard, &query) else { return };
+            page.objects.iter().for_each(&mut show);
+            after = page.objects.last().filter(|_| page.more).map(|o| o.key().path());
+            if after.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Queues what an event concerns.
+    pub(super) fn route(&self, event: &Event) {
+        let object = event.object();
+        let key = object.key();
+        let cluster = &*key.cluster;
+        if event.is_delete() && self.ending.lock().contains(cluster) {
+            self.add(Kind::LogicalCluster, cluster, "");
+        }
+        match (key.resource.group(), key.resource.resource()) {
+            (group::CORE, "logicalclusters") => self.route_logical_cluster(event),
+            (group::TENANCY, "workspaces") if !settled(event) => {
+                self.add(Kind::Workspace, cluster, &key.name);
+            }
+            (group::TENANCY, "workspacetypes") => {
+                self.add(Kind::Type, cluster, &key.name);
+                self.add(Kind::LogicalCluster, cluster, "");
+            }
+            (group::CORE, "shards") => self.route_shard(),
+            (group::APIS, "apiexports") => {
+                self.add(Kind::Export, cluster, &key.name);
+                self.add(Kind::BindingsOf, cluster, &key.name);
+                self.add(Kind::SlicesOf, cluster, &key.name);
+                self.add(Kind::LogicalCluster, cluster, "");
+            }
+            (group::APIS, "apiresourceschemas") => self.route_exports(cluster, |_| true),
+            (group::APIS, "apibindings") => self.route_binding(event),
+            (group::APIS, "apiexportendpointslices") => self.add(Kind::Slice, cluster, &key.name),
+            (group::APIEXTENSIONS, "customresourcedefinitions") => self.route_crd(cluster),
+            ("", "secrets") => {
+                let same = |e: &Object| {
+                    e.text(&["spec", "identity", "secretRef", "name"]).as_deref() == Some(&*key.name)
+                };
+                self.route_exports(cluster, same);
+            }
+            (group::RBAC, "clusterroles") => {
+                self.add(Kind::Role, cluster, &key.name);
+                self.add(Kind::Aggregation, cluster, "");
+                let view = self.tenancy.view();
+                let bindings = &view.resources().cluster_role_bindings;
+                for binding in view.list_cluster(bindings, cluster) {
+                    if binding.text(&["roleRef", "name"]).as_deref() == Some(&*key.name) {
+                        self.add(Kind::RoleBinding, cluster, &binding.key().name);
+                    }
+                }
+            }
+            (group::RBAC, "clusterrolebindings") => {
+                if event.previous().is_some() || !born_admin(object) {
+                    self.add(Kind::RoleBinding, cluster, &key.name);
+                }
+                if event.is_delete() {
+                    self.add(Kind::LogicalCluster, cluster, "");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn route_logical_cluster(&self, event: &Event) {
+        let object = event.object();
+        let cluster = object.key().cluster.as_arc();
+        if event.is_delete() {
+            self.ending.lock().remove(cluster);
+        } else if object.is_deleting() {
+            self.ending.lock().insert(cluster.clone());
+        }
+        if !settled(event) {
+            self.add(Kind::LogicalCluster, cluster, "");
+        }
+        let owner = |key: &str| object.text(&["spec", "owner", key]);
+        if let (Some(parent), Some(name)) = (owner("cluster"), owner("name")) {
+            if !settled(event) {
+                self.add(Kind::Workspace, &parent, &name);
+            }
+        }
+    }
+
+    fn route_binding(&self, event: &Event) {
+        let object = event.object();
+        let key = object.key();
+        let bound = object.text(&["status", "phase"]).as_deref() == Some(phase::BOUND);
+        let newborn = event.previous().is_none() && bound && !event.is_delete();
+        if !newborn {
+            self.add(Kind::Binding, &key.cluster, &key.name);
+            self.add(Kind::LogicalCluster, &key.cluster, "");
+        }
+        let exporter = |o: &Object| {
+            let cluster = o.text(&["status", "apiExportClusterName"]).filter(|c| !c.is_empty())?;
+            let name = o.text(&["spec", "reference", "export", "name"])?;
+            Some((cluster.into_owned(), name.into_owned()))
+        };
+        let (now, before) = (exporter(object), event.previous().and_then(exporter));
+        if now != before || event.is_delete() {
+            for (cluster, name) in now.into_iter().chain(before) {
+                self.add(Kind::SlicesOf, &cluster, &name);
+            }
+        }
+        let claims = |o: &Object| o.raw(&["status", "appliedPermissionClaims"]).map(<[u8]>::to_vec);
+        let changed = event.previous().and_then(claims) != claims(object);
+        if changed || event.is_delete() {
+            let both = std::iter::once(object).chain(event.previous());
+            for resource in both.flat_map(|o| self.claimed(o)) {
+                self.add(Kind::Labels, &key.cluster, &resource);
+            }
+        }
+    }
+
+    /// Resources that a binding's claims are on, as names of [`Kind::Labels`] keys.
+    fn claimed(&self, binding: &Object) -> Vec<String> {
+        let raw = binding.raw(&["status", "appliedPermissionClaims"]).unwrap_or(b"[]");
+        let claims: Vec<serde_json::Value> = serde_json::from_slice(raw).unwrap_or_default();
+        let text = |v: &serde_json::Value| v.as_str().unwrap_or_default().to_owned();
+        claims
+            .iter()
+            .map(|c| {
+                [text(&c["group"]), text(&c["resource"]), text(&c["identityHash"])].join("/")
+            })
+            .collect()
+    }
+
+    fn route_exports(&self, cluster: &str, concerns: impl Fn(&Object) -> bool) {
+        let view = self.tenancy.view();
+        for export in view.list_cluster(&view.resources().api_exports, cluster) {
+            if concerns(&export) {
+                self.add(Kind::Export, cluster, &export.key().name);
+                self.add(Kind::BindingsOf, cluster, &export.key().name);
+            }
+        }
+    }
+
+    /// A CRD that comes or goes changes the locks, and may free a name that a binding waits for.
+    fn route_crd(&self, cluster: &str) {
+        if cluster.starts_with("system:") {
+            return;
+        }
+        self.add(Kind::LogicalCluster, cluster, "");
+        let view = self.tenancy.view();
+        for binding in view.list_cluster(&view.resources().api_bindings, cluster) {
+            if binding.text(&["status", "phase"]).as_deref() != Some(phase::BOUND) {
+                self.add(Kind::Binding, cluster, &binding.key().name);
+            }
+        }
+    }
+
+    /// A shard that comes may take workspaces that wait for one.
+    fn route_shard(&self) {
+        let Some(tenancy) = self.tenancy.view().tenancy().cloned() else { return };
+        self.each(&tenancy.workspaces, |o| {
+            if o.label(label::PHASE) == Some(phase::SCHEDULING) {
+                self.add(Kind::Workspace, &o.key().cluster, &o.key().name);
+            }
+        });
+    }
+
+    /// Queues every binding to an export.
+    pub(super) fn bindings_of(&self, key: &Key) -> super::Step {
+        let wanted = hash::export_hash(&key.cluster, &key.name);
+        let of = self.tenancy.view().resources().api_bindings.clone();
+        self.each(&of, |o| {
+            if o.label(label::EXPORT) == Some(&wanted) {
+                self.add(Kind::Binding, &o.key().cluster, &o.key().name);
+            }
+        });
+        super::Step::done()
+    }
+
+    /// Queues every endpoint slice of an export.
+    pub(super) fn slices_of(&self, key: &Key) -> super::Step {
+        let view = self.tenancy.view();
+        let path = view.canonical_path(&key.cluster);
+        let of = view.resources().endpoint_slices.clone();
+        self.each(&of, |o| {
+            let text = |field: &str| o.text(&["spec", "export", field]).unwrap_or_default();
+            let at = text("path");
+            let here = at.is_empty() && *o.key().cluster == *key.cluster;
+            if *text("name") == *key.name && (here || *at == *path || *at == *key.cluster) {
+                self.add(Kind::Slice, &o.key().cluster, &o.key().name);
+            }
+        });
+        super::Step::done()
+    }
+}
+
+/// True for what is born whole: created Ready, so that there is nothing to bring right.
+fn settled(event: &Event) -> bool {
+    let object = event.object();
+    event.previous().is_none()
+        && !event.is_delete()
+        && !object.is_deleting()
+        && object.label(label::PHASE) == Some(phase::READY)
+}
+
+/// True for the admin binding of a birth: it has its replication words already.
+fn born_admin(object: &Object) -> bool {
+    *object.key().name == *hanse_apis::kcp::WORKSPACE_ADMIN
+        && object.annotation(annotation::REPLICATE).is_some()
+}
