@@ -39,7 +39,11 @@ impl Controllers {
         }
         let mut value = object.value();
         let now = self.tenancy.maker().now();
-        if value["status"]["phase"].as_str().unwrap_or_default().is_empty() {
+        if value["status"]["phase"]
+            .as_str()
+            .unwrap_or_default()
+            .is_empty()
+        {
             value["status"]["phase"] = phase::BINDING.into();
         }
         let reference = &value["spec"]["reference"]["export"];
@@ -104,7 +108,11 @@ impl Controllers {
                 refused.push(lock);
             }
         }
-        match self.tenancy.binder().crd_writes(offer, self.tenancy.maker()) {
+        match self
+            .tenancy
+            .binder()
+            .crd_writes(offer, self.tenancy.maker())
+        {
             Ok(crds) => writes.extend(crds),
             Err(text) => {
                 let state = State::no(Severity::Error, "APIResourceSchemaInvalid", text.clone());
@@ -146,7 +154,11 @@ impl Controllers {
             if other.key().name == object.key().name {
                 continue;
             }
-            let at = |f: &str| other.text(&["spec", "reference", "export", f]).unwrap_or_default();
+            let at = |f: &str| {
+                other
+                    .text(&["spec", "reference", "export", f])
+                    .unwrap_or_default()
+            };
             let export = path::join(&at("path"), &at("name"));
             let bound = bound_resources(&other);
             for one in bound.iter().filter(|b| b.group == offered.group) {
@@ -172,7 +184,9 @@ impl Controllers {
     fn copy_extras(&self, offer: &Offer, value: &mut Value) {
         let view = self.tenancy.view();
         let of = &view.resources().api_exports;
-        let Some(export) = view.get(of, &offer.cluster, "", &offer.export) else { return };
+        let Some(export) = view.get(of, &offer.cluster, "", &offer.export) else {
+            return;
+        };
         let export = export.value();
         let extra = |key: &str| key.starts_with(annotation::EXTRA_PREFIX);
         let wanted = export["metadata"]["annotations"].as_object();
@@ -239,15 +253,26 @@ impl Controllers {
         }
         let more = !writes.is_empty();
         writes.extend(self.change(object, &value)?);
-        let again = if more { Some(Duration::from_millis(1)) } else { None };
+        let again = if more {
+            Some(Duration::from_millis(1))
+        } else {
+            None
+        };
         let again = again.or((!left.is_empty()).then_some(RECHECK));
         Ok(Step { writes, again })
     }
 
     /// True if another binding takes the instances over: same identity and schema.
     fn adopts(&self, other: &Object, bound: &crate::catalog::BoundResource) -> bool {
-        let at = |f: &str| other.text(&["spec", "reference", "export", f]).unwrap_or_default();
-        let offer = self.tenancy.binder().offer(&at("path"), &at("name"), &other.key().cluster);
+        let at = |f: &str| {
+            other
+                .text(&["spec", "reference", "export", f])
+                .unwrap_or_default()
+        };
+        let offer = self
+            .tenancy
+            .binder()
+            .offer(&at("path"), &at("name"), &other.key().cluster);
         offer.is_ok_and(|offer| {
             offer.identity == bound.identity
                 && offer.resources.iter().any(|r| {
@@ -282,7 +307,10 @@ impl Controllers {
                     writes.extend(self.change(&object, &value)?);
                 }
                 if writes.len() >= LABEL_BATCH {
-                    return Ok(Step { writes, again: Some(Duration::ZERO) });
+                    return Ok(Step {
+                        writes,
+                        again: Some(Duration::ZERO),
+                    });
                 }
             }
         }

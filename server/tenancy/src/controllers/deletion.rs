@@ -10,6 +10,7 @@ use crate::objects;
 use hanse_apis::kcp::{conditions as condition, finalizer, group, phase};
 use hanse_cache::{ListQuery, Object, ResourceId, Scope, Write};
 use hanse_rules::conditions::{self, Severity, State};
+use hanse_rules::path;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -46,10 +47,15 @@ impl Left {
     /// `Some resources are remaining: ...; Some content in the ... has finalizers remaining: ...`.
     pub(super) fn message(&self, place: &str) -> String {
         let list = |map: &BTreeMap<String, usize>, word: &str| {
-            let parts = map.iter().map(|(name, n)| format!("{name}{word} {n} resource instances"));
+            let parts = map
+                .iter()
+                .map(|(name, n)| format!("{name}{word} {n} resource instances"));
             parts.collect::<Vec<_>>().join(", ")
         };
-        let mut text = format!("Some resources are remaining: {}", list(&self.resources, " has"));
+        let mut text = format!(
+            "Some resources are remaining: {}",
+            list(&self.resources, " has")
+        );
         if !self.finalizers.is_empty() {
             let held = list(&self.finalizers, " in");
             text.push_str(&format!(
@@ -65,10 +71,13 @@ impl Left {
             return None;
         }
         let parts = self.finalizers.iter();
-        let parts: Vec<String> =
-            parts.map(|(name, n)| format!("{name} in {n} resource instances")).collect();
+        let parts: Vec<String> = parts
+            .map(|(name, n)| format!("{name} in {n} resource instances"))
+            .collect();
         let parts = parts.join(", ");
-        Some(format!("Some content in the {place} has finalizers remaining: {parts}"))
+        Some(format!(
+            "Some content in the {place} has finalizers remaining: {parts}"
+        ))
     }
 }
 
@@ -77,23 +86,39 @@ impl Controllers {
         let now = self.tenancy.maker().now();
         let mut value = object.value();
         let terminators = strings(&value["status"]["terminators"]);
-        let next = if terminators.is_empty() { phase::DELETING } else { phase::TERMINATING };
+        let next = if terminators.is_empty() {
+            phase::DELETING
+        } else {
+            phase::TERMINATING
+        };
         objects::set_phase(&mut value, next);
         self.tenancy.list_lifecycle(&mut value, &[], &terminators);
         let mut left = Left::default();
         let mut writes = self.content(object, &mut left)?;
         if writes.len() >= BATCH {
             // More to come: this commit is only a part, and its own events bring the key back.
-            return Ok(Step { writes, again: Some(Duration::ZERO) });
+            return Ok(Step {
+                writes,
+                again: Some(Duration::ZERO),
+            });
         }
         let done = writes.is_empty() && left.is_empty();
         let only_deletions = left.is_empty() && writes.iter().all(|w| w.put.is_none());
         let state = if done || only_deletions {
             State::True
         } else {
-            State::no(Severity::Error, "SomeResourcesRemain", left.message("logical cluster"))
+            State::no(
+                Severity::Error,
+                "SomeResourcesRemain",
+                left.message("logical cluster"),
+            )
         };
-        conditions::set(&mut value, condition::WORKSPACE_CONTENT_DELETED, &state, &now);
+        conditions::set(
+            &mut value,
+            condition::WORKSPACE_CONTENT_DELETED,
+            &state,
+            &now,
+        );
         if done || only_deletions {
             writes.extend(self.rbac_deletions(object));
             if terminators.is_empty() {
@@ -104,6 +129,23 @@ impl Controllers {
         Ok(Step::write(writes))
     }
 
+    /// Deletes what was still written into a logical cluster while it went.
+    pub(super) fn sweep(&self, cluster: &str) -> Result<Step, StepError> {
+        if path::is_system(cluster) || cluster == hanse_apis::kcp::cluster::ROOT {
+            return Ok(Step::done());
+        }
+        let view = self.tenancy.view();
+        let scope = Scope::Cluster(cluster.into());
+        let found = view.hub().contents(&scope).into_iter();
+        let writes = found.flat_map(|(resource, _)| view.list(&resource, &scope));
+        let writes = writes
+            .take(BATCH)
+            .map(|o| crate::Maker::delete(&o))
+            .collect::<Vec<_>>();
+        let again = (writes.len() == BATCH).then_some(Duration::ZERO);
+        Ok(Step { writes, again })
+    }
+
     /// A batch of deletions and marks of everything but RBAC and the LogicalCluster; what cannot
     /// go now is noted.
     fn content(&self, object: &Object, left: &mut Left) -> Result<Vec<Write>, StepError> {
@@ -112,14 +154,21 @@ impl Controllers {
         let view = self.tenancy.view();
         let of = view.resources();
         let bindings = view.list_cluster(&of.api_bindings, cluster);
-        let bound: BTreeSet<ResourceId> =
-            bindings.iter().flat_map(super::binding::bound_storages).collect();
-        let last = [&of.logical_clusters, &of.cluster_roles, &of.cluster_role_bindings];
+        let bound: BTreeSet<ResourceId> = bindings
+            .iter()
+            .flat_map(super::binding::bound_storages)
+            .collect();
+        let last = [
+            &of.logical_clusters,
+            &of.cluster_roles,
+            &of.cluster_role_bindings,
+        ];
         let mut writes = Vec::new();
         let mut bound_left = false;
         let mut namespaced_left = false;
         for (resource, _) in view.hub().contents(&scope) {
-            if last.contains(&&resource) || resource == of.api_bindings || resource == of.namespaces {
+            if last.contains(&&resource) || resource == of.api_bindings || resource == of.namespaces
+            {
                 continue;
             }
             if bound.contains(&resource) {
@@ -151,7 +200,10 @@ impl Controllers {
         writes: &mut Vec<Write>,
         left: &mut Left,
     ) -> Result<(), StepError> {
-        let query = ListQuery { limit: Some(BATCH), ..ListQuery::default() };
+        let query = ListQuery {
+            limit: Some(BATCH),
+            ..ListQuery::default()
+        };
         let Ok(page) = self.tenancy.view().hub().list(resource, scope, &query) else {
             return Ok(());
         };

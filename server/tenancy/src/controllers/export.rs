@@ -27,18 +27,33 @@ impl Controllers {
         let mut writes = Vec::new();
         let fresh = self.default_secret(&object, &mut value, &mut writes, &now)?;
         let reference = &value["spec"]["identity"]["secretRef"];
-        let namespace = reference["namespace"].as_str().unwrap_or(IDENTITY_NAMESPACE).to_owned();
+        let namespace = reference["namespace"]
+            .as_str()
+            .unwrap_or(IDENTITY_NAMESPACE)
+            .to_owned();
         let name = reference["name"].as_str().unwrap_or_default().to_owned();
         let key_bytes = match fresh {
             Some(text) => Some(text.into_bytes()),
-            None => view.get(&of.secrets, &key.cluster, &namespace, &name).and_then(secret_key),
+            None => view
+                .get(&of.secrets, &key.cluster, &namespace, &name)
+                .and_then(secret_key),
         };
         self.note_identity(&mut value, key_bytes, &namespace, &name, &now);
-        let skip = value["metadata"]["annotations"].get(annotation::SKIP_ENDPOINT_SLICE).is_some();
-        if !skip && view.get(&of.endpoint_slices, &key.cluster, "", &key.name).is_none() {
+        let skip = value["metadata"]["annotations"]
+            .get(annotation::SKIP_ENDPOINT_SLICE)
+            .is_some();
+        if !skip
+            && view
+                .get(&of.endpoint_slices, &key.cluster, "", &key.name)
+                .is_none()
+        {
             let path = view.canonical_path(&key.cluster);
             let draft = objects::endpoint_slice(&of, &object, &path);
-            writes.push(self.tenancy.maker().create(&object.key().cluster, draft, &now)?);
+            writes.push(
+                self.tenancy
+                    .maker()
+                    .create(&object.key().cluster, draft, &now)?,
+            );
         }
         writes.extend(self.change(&object, &value)?);
         Ok(Step::write(writes))
@@ -63,7 +78,10 @@ impl Controllers {
             json!({"secretRef": {"name": name, "namespace": IDENTITY_NAMESPACE}});
         let generation = value["metadata"]["generation"].as_u64().unwrap_or_default();
         value["metadata"]["generation"] = (generation + 1).into();
-        if view.get(&of.secrets, cluster, IDENTITY_NAMESPACE, name).is_some() {
+        if view
+            .get(&of.secrets, cluster, IDENTITY_NAMESPACE, name)
+            .is_some()
+        {
             return Ok(None);
         }
         let ca = &self.tenancy.shard().ca_pem;
@@ -90,10 +108,15 @@ impl Controllers {
         name: &str,
         now: &str,
     ) {
-        let stored = value["status"]["identityHash"].as_str().unwrap_or_default().to_owned();
+        let stored = value["status"]["identityHash"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         let bad = |why: String| State::no(Severity::Error, "IdentityVerificationFailed", why);
         let state = match key {
-            None => bad(format!("secret {namespace}/{name} with key {IDENTITY_SECRET_KEY:?} not found")),
+            None => bad(format!(
+                "secret {namespace}/{name} with key {IDENTITY_SECRET_KEY:?} not found"
+            )),
             Some(key) => {
                 let found = hash::identity_hash(&key);
                 if stored.is_empty() {
@@ -142,18 +165,24 @@ impl Controllers {
         if let (Some(export), true) = (export, usable) {
             self.note_endpoint(&mut value, &export);
         }
-        Ok(Step::write(self.change(&object, &value)?.into_iter().collect()))
+        Ok(Step::write(
+            self.change(&object, &value)?.into_iter().collect(),
+        ))
     }
 
     /// A slice without a partition is for all shards.
     fn partition_state(&self, value: &Value, cluster: &str) -> State {
-        let Some(name) = value["spec"]["partition"].as_str().filter(|n| !n.is_empty()) else {
+        let Some(name) = value["spec"]["partition"]
+            .as_str()
+            .filter(|n| !n.is_empty())
+        else {
             return State::True;
         };
         let view = self.tenancy.view();
         let of = &view.resources().api_exports;
         let export = view.get(of, cluster::ROOT, "", group::TOPOLOGY);
-        let identity = export.and_then(|e| e.text(&["status", "identityHash"]).map(|t| t.into_owned()));
+        let identity =
+            export.and_then(|e| e.text(&["status", "identityHash"]).map(|t| t.into_owned()));
         let resource = hanse_cache::ResourceId::new(
             group::TOPOLOGY,
             "partitions",
@@ -172,7 +201,10 @@ impl Controllers {
     fn note_endpoint(&self, value: &mut Value, export: &Object) {
         let key = export.key();
         let url = self.tenancy.shard().export_url(&key.cluster, &key.name);
-        let mut endpoints = value["status"]["endpoints"].as_array().cloned().unwrap_or_default();
+        let mut endpoints = value["status"]["endpoints"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         let listed = endpoints.iter().any(|e| e["url"] == url.as_str());
         let wanted = self.has_binding(&hash::export_hash(&key.cluster, &key.name));
         match (wanted, listed) {
@@ -199,13 +231,17 @@ impl Controllers {
             filter: Some(Arc::new(filter)),
             ..ListQuery::default()
         };
-        let page = view.hub().list(&view.resources().api_bindings, &Scope::Wildcard, &query);
+        let page = view
+            .hub()
+            .list(&view.resources().api_bindings, &Scope::Wildcard, &query);
         page.is_ok_and(|page| !page.objects.is_empty())
     }
 
     pub(super) fn workspace_type(&self, key: &Key) -> Result<Step, StepError> {
         let view = self.tenancy.view();
-        let Some(tenancy) = view.tenancy() else { return Ok(Step::done()) };
+        let Some(tenancy) = view.tenancy() else {
+            return Ok(Step::done());
+        };
         let Some(object) = view.get(&tenancy.workspace_types, &key.cluster, "", &key.name) else {
             return Ok(Step::done());
         };
@@ -213,11 +249,15 @@ impl Controllers {
         let now = self.tenancy.maker().now();
         let shard = self.tenancy.shard();
         workspace_types::set_urls(&mut value, shard, &key.cluster, &key.name, &now);
-        Ok(Step::write(self.change(&object, &value)?.into_iter().collect()))
+        Ok(Step::write(
+            self.change(&object, &value)?.into_iter().collect(),
+        ))
     }
 }
 
 fn secret_key(secret: Object) -> Option<Vec<u8>> {
     let text = secret.text(&["data", IDENTITY_SECRET_KEY])?;
-    hanse_wire::base64::decode(&text).ok().filter(|key| !key.is_empty())
+    hanse_wire::base64::decode(&text)
+        .ok()
+        .filter(|key| !key.is_empty())
 }

@@ -16,7 +16,7 @@ use serde_json::Value;
 impl Controllers {
     pub(super) fn logical_cluster(&self, key: &Key) -> Result<Step, StepError> {
         let Some(object) = self.tenancy.view().logical_cluster(&key.cluster) else {
-            return Ok(Step::done());
+            return self.sweep(&key.cluster);
         };
         if object.is_deleting() {
             return self.logical_cluster_end(&object);
@@ -48,7 +48,8 @@ impl Controllers {
         let list = |name: &str| strings(&value["spec"][name]);
         let (initializers, terminators) = (list("initializers"), list("terminators"));
         objects::set_phase(value, phase::INITIALIZING);
-        self.tenancy.list_lifecycle(value, &initializers, &terminators);
+        self.tenancy
+            .list_lifecycle(value, &initializers, &terminators);
     }
 
     /// Does what the server's own initializers stand for; Ready when none is left.
@@ -96,7 +97,10 @@ impl Controllers {
         for name in ["default", "kube-system"] {
             let ca = &self.tenancy.shard().ca_pem;
             for draft in objects::namespace_set(view.resources(), name, true, ca) {
-                if view.get(&draft.resource, cluster, &draft.namespace, draft.name()).is_none() {
+                if view
+                    .get(&draft.resource, cluster, &draft.namespace, draft.name())
+                    .is_none()
+                {
                     writes.push(self.tenancy.maker().create(cluster, draft, now)?);
                 }
             }
@@ -136,7 +140,10 @@ impl Controllers {
         let mut waiting = Vec::new();
         for (wanted, offer) in offers {
             let refers = |b: &&Object| {
-                let at = |f: &str| b.text(&["spec", "reference", "export", f]).unwrap_or_default();
+                let at = |f: &str| {
+                    b.text(&["spec", "reference", "export", f])
+                        .unwrap_or_default()
+                };
                 *at("name") == *wanted.export && *at("path") == *wanted.path
             };
             let name = hash::default_binding_name(cluster, &wanted.path, &wanted.export);
@@ -165,7 +172,11 @@ impl Controllers {
             return Ok(None);
         }
         let message = format!("Waiting on APIBindings: {}", waiting.join(", "));
-        Ok(Some(State::no(Severity::Info, "WaitingOnAPIBindings", message)))
+        Ok(Some(State::no(
+            Severity::Info,
+            "WaitingOnAPIBindings",
+            message,
+        )))
     }
 
     /// The inactive annotation takes a ready logical cluster offline, and its watches with it.
@@ -178,9 +189,10 @@ impl Controllers {
             (phase::READY, true) => {
                 objects::set_phase(value, phase::INACTIVE);
                 let cluster = object.key().cluster.clone();
-                self.tenancy.view().hub().cut(move |_, scope| {
-                    scope.cluster().is_none_or(|named| *named == cluster)
-                });
+                self.tenancy
+                    .view()
+                    .hub()
+                    .cut(move |_, scope| scope.cluster().is_none_or(|named| *named == cluster));
             }
             (phase::INACTIVE, false) => {
                 objects::set_phase(value, phase::READY);
@@ -200,7 +212,9 @@ impl Controllers {
         if value["status"]["phase"] != phase::READY {
             return Ok(());
         }
-        let Ok(types) = self.types(object) else { return Ok(()) };
+        let Ok(types) = self.types(object) else {
+            return Ok(());
+        };
         let kept: Vec<WorkspaceType> = types.into_iter().filter(|t| t.maintain).collect();
         if kept.is_empty() {
             return Ok(());
@@ -265,7 +279,10 @@ impl Controllers {
         let crd_key = |o: &Object| {
             let value = o.value();
             let part = |p: &Value| p.as_str().unwrap_or_default().to_owned();
-            locks::key(&part(&value["spec"]["group"]), &part(&value["spec"]["names"]["plural"]))
+            locks::key(
+                &part(&value["spec"]["group"]),
+                &part(&value["spec"]["names"]["plural"]),
+            )
         };
         let established: Vec<String> = crds
             .iter()
@@ -291,7 +308,9 @@ impl Controllers {
         if view.tenancy().is_some_and(|t| any(&t.workspace_types)) {
             words.push(group::TENANCY);
         }
-        let Some(notes) = value["metadata"]["annotations"].as_object_mut() else { return };
+        let Some(notes) = value["metadata"]["annotations"].as_object_mut() else {
+            return;
+        };
         if words.is_empty() || path::is_system(cluster) {
             notes.remove(annotation::REPLICATE);
         } else {
@@ -311,11 +330,18 @@ impl Controllers {
         let cluster = &object.key().cluster;
         let of = view.resources();
         let owner = value["metadata"]["annotations"][annotation::OWNER].as_str();
-        let Some(creator) = owner.and_then(objects::owner_name) else { return Ok(()) };
-        if view.get(&of.cluster_role_bindings, cluster, "", WORKSPACE_ADMIN).is_some() {
+        let Some(creator) = owner.and_then(objects::owner_name) else {
+            return Ok(());
+        };
+        if view
+            .get(&of.cluster_role_bindings, cluster, "", WORKSPACE_ADMIN)
+            .is_some()
+        {
             return Ok(());
         }
-        let replicated = value["metadata"]["annotations"].get(annotation::REPLICATE).is_some();
+        let replicated = value["metadata"]["annotations"]
+            .get(annotation::REPLICATE)
+            .is_some();
         let draft = objects::workspace_admin(of, &creator, objects::admin_words(replicated));
         writes.push(self.tenancy.maker().create(cluster, draft, now)?);
         Ok(())

@@ -49,7 +49,10 @@ impl Step {
     /// These writes.
     #[must_use]
     pub fn write(writes: Vec<Write>) -> Step {
-        Step { writes, again: None }
+        Step {
+            writes,
+            again: None,
+        }
     }
 }
 
@@ -78,13 +81,21 @@ impl Controllers {
     #[must_use]
     pub fn new(tenancy: Arc<Tenancy>) -> Controllers {
         let queue = Queue::new(tenancy.maker().seams().clone(), Rate::default());
-        Controllers { tenancy, queue, ending: Arc::default() }
+        Controllers {
+            tenancy,
+            queue,
+            ending: Arc::default(),
+        }
     }
 
     /// Looks at everything once, then follows every event until `stop`.
     pub fn start(&self, stop: &Shutdown) -> Vec<Task> {
         let seams = self.tenancy.maker().seams().clone();
-        let mut cursor = self.tenancy.view().hub().subscribe_all(self.tenancy.view().hub().version());
+        let mut cursor = self
+            .tenancy
+            .view()
+            .hub()
+            .subscribe_all(self.tenancy.view().hub().version());
         self.scan();
         let (this, ended) = (self.clone(), stop.clone());
         let feed = seams.spawn("tenancy-events", async move {
@@ -156,7 +167,9 @@ impl Controllers {
         if *value == old.value() {
             return Ok(None);
         }
-        let held = value["metadata"]["finalizers"].as_array().is_some_and(|f| !f.is_empty());
+        let held = value["metadata"]["finalizers"]
+            .as_array()
+            .is_some_and(|f| !f.is_empty());
         if old.is_deleting() && !held {
             return Ok(Some(crate::Maker::delete(old)));
         }
@@ -164,21 +177,26 @@ impl Controllers {
     }
 }
 
-/// Removes a finalizer from a tree.
+/// Removes a finalizer from a tree, and the list with the last one.
 fn drop_finalizer(value: &mut Value, name: &str) {
-    if let Some(list) = value["metadata"]["finalizers"].as_array_mut() {
-        list.retain(|f| f != name);
-        if list.is_empty() {
-            if let Some(meta) = value["metadata"].as_object_mut() {
-                meta.remove("finalizers");
-            }
-        }
+    let Some(meta) = value["metadata"].as_object_mut() else {
+        return;
+    };
+    let Some(list) = meta.get_mut("finalizers").and_then(Value::as_array_mut) else {
+        return;
+    };
+    list.retain(|f| f != name);
+    if list.is_empty() {
+        meta.remove("finalizers");
     }
 }
 
 /// Finalizers of an object other than one.
 fn other_finalizers(value: &Value, name: &str) -> usize {
-    let list = value["metadata"]["finalizers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let list = value["metadata"]["finalizers"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     list.iter().filter(|f| *f != name).count()
 }
 
@@ -191,5 +209,7 @@ fn mark_deleted(value: &mut Value, now: &str) {
 /// Strings of a list in a tree.
 fn strings(value: &Value) -> Vec<String> {
     let list = value.as_array().map(Vec::as_slice).unwrap_or_default();
-    list.iter().filter_map(|v| Some(v.as_str()?.to_owned())).collect()
+    list.iter()
+        .filter_map(|v| Some(v.as_str()?.to_owned()))
+        .collect()
 }

@@ -20,10 +20,13 @@ impl Controllers {
         }
         let value = object.value();
         let mut words = replicate::role_words(&value, false);
-        let policy = view.list_cluster(&of.cluster_role_bindings, &key.cluster).iter().any(|b| {
-            b.text(&["roleRef", "name"]).as_deref() == Some(&*key.name)
-                && replicate::has_policy_subject(&b.value())
-        });
+        let policy = view
+            .list_cluster(&of.cluster_role_bindings, &key.cluster)
+            .iter()
+            .any(|b| {
+                b.text(&["roleRef", "name"]).as_deref() == Some(&*key.name)
+                    && replicate::has_policy_subject(&b.value())
+            });
         if policy {
             words.insert(hanse_apis::kcp::group::APIS);
         }
@@ -40,20 +43,23 @@ impl Controllers {
             return Ok(Step::done());
         }
         let value = object.value();
-        let name = value["roleRef"]["name"].as_str().unwrap_or_default();
+        let name = value["roleRef"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         let role = view
-            .get(&of.cluster_roles, &key.cluster, "", name)
-            .or_else(|| view.get(&of.cluster_roles, cluster::SYSTEM_ADMIN, "", name));
+            .get(&of.cluster_roles, &key.cluster, "", &name)
+            .or_else(|| view.get(&of.cluster_roles, cluster::SYSTEM_ADMIN, "", &name));
         let logical = view.logical_cluster(&key.cluster);
         let replicated = logical.is_some_and(|l| l.annotation(annotation::REPLICATE).is_some());
-        let words = role.map(|r| replicate::role_words(&r.value(), replicated)).unwrap_or_default();
+        let words = role
+            .map(|r| replicate::role_words(&r.value(), replicated))
+            .unwrap_or_default();
         let words = replicate::binding_words(&value, &words);
-        let mut step = self.note_words(&object, value, &words)?;
-        if replicate::has_policy_subject(&object.value()) {
-            self.add(super::Kind::Role, &key.cluster, name);
+        if replicate::has_policy_subject(&value) {
+            self.add(super::Kind::Role, &key.cluster, &name);
         }
-        step.again = None;
-        Ok(step)
+        self.note_words(&object, value, &words)
     }
 
     fn note_words(
@@ -63,7 +69,9 @@ impl Controllers {
         words: &BTreeSet<&str>,
     ) -> Result<Step, StepError> {
         let text = replicate::text(words);
-        let has = value["metadata"]["annotations"].get(annotation::REPLICATE).is_some();
+        let has = value["metadata"]["annotations"]
+            .get(annotation::REPLICATE)
+            .is_some();
         if text.is_empty() && !has {
             return Ok(Step::done());
         }
@@ -78,7 +86,9 @@ impl Controllers {
                 notes.insert(annotation::REPLICATE.into(), text.into());
             }
         }
-        Ok(Step::write(self.change(object, &value)?.into_iter().collect()))
+        Ok(Step::write(
+            self.change(object, &value)?.into_iter().collect(),
+        ))
     }
 
     /// Rules of all aggregated ClusterRoles of a logical cluster.
@@ -91,7 +101,9 @@ impl Controllers {
         let values: Vec<Value> = roles.iter().map(Object::value).collect();
         let mut writes = Vec::new();
         for (object, value) in roles.iter().zip(&values) {
-            let Some(rules) = rbac::aggregate(value, values.iter()) else { continue };
+            let Some(rules) = rbac::aggregate(value, values.iter()) else {
+                continue;
+            };
             let mut value = value.clone();
             value["rules"] = rules.into();
             writes.extend(self.change(object, &value)?);

@@ -55,7 +55,11 @@ impl hanse_reconcile::Key for Key {
 impl Controllers {
     /// Queues a key.
     pub(super) fn add(&self, kind: Kind, cluster: &str, name: &str) {
-        self.queue.add(Key { cluster: cluster.into(), kind, name: name.into() });
+        self.queue.add(Key {
+            cluster: cluster.into(),
+            kind,
+            name: name.into(),
+        });
     }
 
     /// Queues what is not settled. Everything settled is seen by a glance at labels and flags.
@@ -79,14 +83,20 @@ impl Controllers {
                 self.add(Kind::Type, &o.key().cluster, &o.key().name);
             });
         }
-        self.each(&of.api_exports, |o| self.add(Kind::Export, &o.key().cluster, &o.key().name));
-        self.each(&of.endpoint_slices, |o| self.add(Kind::Slice, &o.key().cluster, &o.key().name));
+        self.each(&of.api_exports, |o| {
+            self.add(Kind::Export, &o.key().cluster, &o.key().name)
+        });
+        self.each(&of.endpoint_slices, |o| {
+            self.add(Kind::Slice, &o.key().cluster, &o.key().name)
+        });
         self.each(&of.api_bindings, |o| {
             let bound = o.text(&["status", "phase"]).as_deref() == Some(phase::BOUND);
             if o.is_deleting() || !bound {
                 self.add(Kind::Binding, &o.key().cluster, &o.key().name);
             }
-            self.claimed(o).into_iter().for_each(|r| self.add(Kind::Labels, &o.key().cluster, &r));
+            self.claimed(o)
+                .into_iter()
+                .for_each(|r| self.add(Kind::Labels, &o.key().cluster, &r));
         });
         self.each(&of.cluster_roles, |o| {
             if o.raw(&["aggregationRule"]).is_some() {
@@ -99,11 +109,21 @@ impl Controllers {
     pub(super) fn each(&self, resource: &ResourceId, mut show: impl FnMut(&Object)) {
         let mut after = None;
         loop {
-            let query = ListQuery { after, limit: Some(1000), ..ListQuery::default() };
+            let query = ListQuery {
+                after,
+                limit: Some(1000),
+                ..ListQuery::default()
+            };
             let hub = self.tenancy.view().hub();
-            let Ok(page) = hub.list(resource, &Scope::Wildcard, &query) else { return };
+            let Ok(page) = hub.list(resource, &Scope::Wildcard, &query) else {
+                return;
+            };
             page.objects.iter().for_each(&mut show);
-            after = page.objects.last().filter(|_| page.more).map(|o| o.key().path());
+            after = page
+                .objects
+                .last()
+                .filter(|_| page.more)
+                .map(|o| o.key().path());
             if after.is_none() {
                 return;
             }
@@ -117,6 +137,10 @@ impl Controllers {
         let cluster = &*key.cluster;
         if event.is_delete() && self.ending.lock().contains(cluster) {
             self.add(Kind::LogicalCluster, cluster, "");
+        }
+        let identity = key.resource.identity();
+        if event.is_delete() && !matches!(identity, "" | hanse_apis::kcp::CUSTOM_RESOURCES) {
+            self.route_instance_gone(cluster);
         }
         match (key.resource.group(), key.resource.resource()) {
             (group::CORE, "logicalclusters") => self.route_logical_cluster(event),
@@ -140,7 +164,9 @@ impl Controllers {
             (group::APIEXTENSIONS, "customresourcedefinitions") => self.route_crd(cluster),
             ("", "secrets") => {
                 let same = |e: &Object| {
-                    e.text(&["spec", "identity", "secretRef", "name"]).as_deref() == Some(&*key.name)
+                    e.text(&["spec", "identity", "secretRef", "name"])
+                        .as_deref()
+                        == Some(&*key.name)
                 };
                 self.route_exports(cluster, same);
             }
@@ -175,13 +201,32 @@ impl Controllers {
         } else if object.is_deleting() {
             self.ending.lock().insert(cluster.clone());
         }
-        if !settled(event) {
-            self.add(Kind::LogicalCluster, cluster, "");
+        if settled(event) {
+            return;
+        }
+        self.add(Kind::LogicalCluster, cluster, "");
+        let locks = |o: &Object| {
+            o.annotation(annotation::RESOURCE_BINDINGS)
+                .map(|text| text.into_owned())
+        };
+        if event
+            .previous()
+            .is_some_and(|before| locks(before) != locks(object))
+        {
+            self.route_unbound(cluster);
         }
         let owner = |key: &str| object.text(&["spec", "owner", key]);
         if let (Some(parent), Some(name)) = (owner("cluster"), owner("name")) {
-            if !settled(event) {
-                self.add(Kind::Workspace, &parent, &name);
+            self.add(Kind::Workspace, &parent, &name);
+        }
+    }
+
+    /// An instance that is gone may be what a binding on its way out waits for.
+    fn route_instance_gone(&self, cluster: &str) {
+        let view = self.tenancy.view();
+        for binding in view.list_cluster(&view.resources().api_bindings, cluster) {
+            if binding.is_deleting() {
+                self.add(Kind::Binding, cluster, &binding.key().name);
             }
         }
     }
@@ -196,7 +241,9 @@ impl Controllers {
             self.add(Kind::LogicalCluster, &key.cluster, "");
         }
         let exporter = |o: &Object| {
-            let cluster = o.text(&["status", "apiExportClusterName"]).filter(|c| !c.is_empty())?;
+            let cluster = o
+                .text(&["status", "apiExportClusterName"])
+                .filter(|c| !c.is_empty())?;
             let name = o.text(&["spec", "reference", "export", "name"])?;
             Some((cluster.into_owned(), name.into_owned()))
         };
@@ -206,7 +253,10 @@ impl Controllers {
                 self.add(Kind::SlicesOf, &cluster, &name);
             }
         }
-        let claims = |o: &Object| o.raw(&["status", "appliedPermissionClaims"]).map(<[u8]>::to_vec);
+        let claims = |o: &Object| {
+            o.raw(&["status", "appliedPermissionClaims"])
+                .map(<[u8]>::to_vec)
+        };
         let changed = event.previous().and_then(claims) != claims(object);
         if changed || event.is_delete() {
             let both = std::iter::once(object).chain(event.previous());
@@ -218,13 +268,20 @@ impl Controllers {
 
     /// Resources that a binding's claims are on, as names of [`Kind::Labels`] keys.
     fn claimed(&self, binding: &Object) -> Vec<String> {
-        let raw = binding.raw(&["status", "appliedPermissionClaims"]).unwrap_or(b"[]");
+        let raw = binding
+            .raw(&["status", "appliedPermissionClaims"])
+            .unwrap_or(b"[]");
         let claims: Vec<serde_json::Value> = serde_json::from_slice(raw).unwrap_or_default();
         let text = |v: &serde_json::Value| v.as_str().unwrap_or_default().to_owned();
         claims
             .iter()
             .map(|c| {
-                [text(&c["group"]), text(&c["resource"]), text(&c["identityHash"])].join("/")
+                [
+                    text(&c["group"]),
+                    text(&c["resource"]),
+                    text(&c["identityHash"]),
+                ]
+                .join("/")
             })
             .collect()
     }
@@ -245,6 +302,11 @@ impl Controllers {
             return;
         }
         self.add(Kind::LogicalCluster, cluster, "");
+        self.route_unbound(cluster);
+    }
+
+    /// Bindings that wait for a name.
+    fn route_unbound(&self, cluster: &str) {
         let view = self.tenancy.view();
         for binding in view.list_cluster(&view.resources().api_bindings, cluster) {
             if binding.text(&["status", "phase"]).as_deref() != Some(phase::BOUND) {
@@ -255,7 +317,9 @@ impl Controllers {
 
     /// A shard that comes may take workspaces that wait for one.
     fn route_shard(&self) {
-        let Some(tenancy) = self.tenancy.view().tenancy().cloned() else { return };
+        let Some(tenancy) = self.tenancy.view().tenancy().cloned() else {
+            return;
+        };
         self.each(&tenancy.workspaces, |o| {
             if o.label(label::PHASE) == Some(phase::SCHEDULING) {
                 self.add(Kind::Workspace, &o.key().cluster, &o.key().name);

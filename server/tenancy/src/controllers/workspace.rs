@@ -1,6 +1,8 @@
 //! Workspaces: scheduled, following their logical cluster, and gone after it.
 
-use super::{Controllers, Key, Step, StepError, drop_finalizer, mark_deleted, other_finalizers, strings};
+use super::{
+    Controllers, Key, Step, StepError, drop_finalizer, mark_deleted, other_finalizers, strings,
+};
 use crate::objects;
 use hanse_apis::kcp::{annotation, conditions as condition, finalizer, phase};
 use hanse_cache::{ClusterName, Object};
@@ -10,7 +12,9 @@ use serde_json::Value;
 impl Controllers {
     pub(super) fn workspace(&self, key: &Key) -> Result<Step, StepError> {
         let view = self.tenancy.view();
-        let Some(tenancy) = view.tenancy() else { return Ok(Step::done()) };
+        let Some(tenancy) = view.tenancy() else {
+            return Ok(Step::done());
+        };
         let Some(object) = view.get(&tenancy.workspaces, &key.cluster, "", &key.name) else {
             return Ok(Step::done());
         };
@@ -19,7 +23,10 @@ impl Controllers {
             return Ok(Step::done());
         }
         let chosen = value["metadata"]["annotations"][annotation::WORKSPACE_CLUSTER].as_str();
-        let chosen = chosen.or(value["spec"]["cluster"].as_str()).unwrap_or_default().to_owned();
+        let chosen = chosen
+            .or(value["spec"]["cluster"].as_str())
+            .unwrap_or_default()
+            .to_owned();
         if object.is_deleting() {
             return self.workspace_end(&object, value, &chosen);
         }
@@ -68,9 +75,15 @@ impl Controllers {
         let at = logical["status"]["phase"].as_str().unwrap_or_default();
         let done = matches!(at, phase::READY | phase::INACTIVE);
         if done || at == phase::INITIALIZING {
-            self.tenancy.mark_initialized(&mut value, &initializers, &now);
+            self.tenancy
+                .mark_initialized(&mut value, &initializers, &now);
         }
-        conditions::set(&mut value, condition::WORKSPACE_SCHEDULED, &State::True, &now);
+        conditions::set(
+            &mut value,
+            condition::WORKSPACE_SCHEDULED,
+            &State::True,
+            &now,
+        );
         if done {
             let owner = value["metadata"]["annotations"][annotation::OWNER].as_str();
             if let Some(reduced) = owner.and_then(objects::reduced_owner) {
@@ -78,12 +91,18 @@ impl Controllers {
             }
             let broken = conditions::false_types(&value);
             let broken = broken.iter().any(|kind| kind.starts_with("Workspace"));
-            let next = if broken { phase::UNAVAILABLE } else { phase::READY };
+            let next = if broken {
+                phase::UNAVAILABLE
+            } else {
+                phase::READY
+            };
             objects::set_phase(&mut value, next);
         } else if value["status"]["phase"] != phase::READY {
             objects::set_phase(&mut value, phase::INITIALIZING);
         }
-        Ok(Step::write(self.change(object, &value)?.into_iter().collect()))
+        Ok(Step::write(
+            self.change(object, &value)?.into_iter().collect(),
+        ))
     }
 
     /// Deletes the logical cluster once nobody else holds the workspace, mirrors its end, and
@@ -95,10 +114,16 @@ impl Controllers {
         chosen: &str,
     ) -> Result<Step, StepError> {
         let ours = finalizer::LOGICAL_CLUSTER;
-        let logical = self.tenancy.view().logical_cluster(chosen).filter(|_| !chosen.is_empty());
+        let logical = self
+            .tenancy
+            .view()
+            .logical_cluster(chosen)
+            .filter(|_| !chosen.is_empty());
         let Some(logical) = logical else {
             drop_finalizer(&mut value, ours);
-            return Ok(Step::write(self.change(object, &value)?.into_iter().collect()));
+            return Ok(Step::write(
+                self.change(object, &value)?.into_iter().collect(),
+            ));
         };
         if other_finalizers(&value, ours) > 0 {
             return Ok(Step::done());
@@ -110,7 +135,11 @@ impl Controllers {
             writes.extend(self.change(&logical, &ending)?);
         }
         let terminating = !strings(&ending["status"]["terminators"]).is_empty();
-        let next = if terminating { phase::TERMINATING } else { phase::DELETING };
+        let next = if terminating {
+            phase::TERMINATING
+        } else {
+            phase::DELETING
+        };
         objects::set_phase(&mut value, next);
         conditions::mirror(&mut value, &ending, condition::WORKSPACE_CONTENT_DELETED);
         writes.extend(self.change(object, &value)?);

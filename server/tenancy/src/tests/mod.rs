@@ -13,6 +13,7 @@ mod authorization;
 mod birth;
 mod bootstrap;
 mod catalog;
+mod controllers;
 
 /// A bootstrapped shard.
 pub(crate) struct World {

@@ -1,0 +1,495 @@
+//! The reconcilers at work, every story until nothing is left to do.
+
+use super::{World, admin, comparable, golden, play, same};
+use crate::catalog::bound_resources;
+use crate::controllers::Controllers;
+use hanse_auth::UserInfo;
+use hanse_cache::{Expect, ObjectKey, ResourceId, Txn, Write};
+use hanse_rules::hash;
+use hanse_seams::Shutdown;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Starts the reconcilers.
+fn start(world: &World) {
+    Controllers::new(world.tenancy.clone()).start(&Shutdown::new());
+}
+
+/// Waits until a while has brought no write.
+async fn rest(world: &World) {
+    let seams = world.tenancy.maker().seams().clone();
+    loop {
+        let before = world.tenancy.view().hub().version();
+        seams.clock.sleep(Duration::from_secs(40)).await;
+        if world.tenancy.view().hub().version() == before {
+            return;
+        }
+    }
+}
+
+fn of(world: &World) -> hanse_auth::Resources {
+    world.tenancy.view().resources().clone()
+}
+
+async fn workspace(world: &World, parent: &str, name: &str) -> String {
+    let made = world.workspace(&admin(), parent, name, None).await.unwrap();
+    made["spec"]["cluster"].as_str().unwrap().to_owned()
+}
+
+fn schema(group: &str, plural: &str, kind: &str) -> Value {
+    json!({
+        "apiVersion": "apis.kcp.io/v1alpha1", "kind": "APIResourceSchema",
+        "metadata": {"name": format!("v1.{plural}.{group}")},
+        "spec": {
+            "group": group, "scope": "Namespaced",
+            "names": {"plural": plural, "singular": kind.to_lowercase(), "kind": kind,
+                "listKind": format!("{kind}List")},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"type": "object"}}],
+        },
+    })
+}
+
+fn export(name: &str, resources: &[(&str, &str)], claims: Value) -> Value {
+    let resources: Vec<Value> = resources
+        .iter()
+        .map(|(group, plural)| {
+            json!({"group": group, "name": plural, "schema": format!("v1.{plural}.{group}"),
+                "storage": {"crd": {}}})
+        })
+        .collect();
+    json!({
+        "apiVersion": "apis.kcp.io/v1alpha2", "kind": "APIExport",
+        "metadata": {"name": name, "generation": 1},
+        "spec": {"resources": resources, "permissionClaims": claims},
+    })
+}
+
+fn binding(name: &str, path: &str, export: &str, claims: Value) -> Value {
+    json!({
+        "apiVersion": "apis.kcp.io/v1alpha2", "kind": "APIBinding",
+        "metadata": {"name": name, "generation": 1},
+        "spec": {"reference": {"export": {"name": export, "path": path}},
+            "permissionClaims": claims},
+    })
+}
+
+/// A provider with an export of widgets.
+async fn provide(world: &World, name: &str, claims: Value) -> String {
+    let provider = workspace(world, "root", name).await;
+    let of = of(world);
+    let body = schema("golden.example.com", "widgets", "Widget");
+    world
+        .create(&admin(), &provider, &of.api_resource_schemas, body)
+        .await
+        .unwrap();
+    let body = export("widgets", &[("golden.example.com", "widgets")], claims);
+    world
+        .create(&admin(), &provider, &of.api_exports, body)
+        .await
+        .unwrap();
+    rest(world).await;
+    provider
+}
+
+async fn bind(world: &World, cluster: &str, name: &str, path: &str, claims: Value) -> Value {
+    let of = of(world);
+    let body = binding(name, path, "widgets", claims);
+    world
+        .create(&admin(), cluster, &of.api_bindings, body)
+        .await
+        .unwrap();
+    rest(world).await;
+    world
+        .tenancy
+        .view()
+        .get(&of.api_bindings, cluster, "", name)
+        .unwrap()
+        .value()
+}
+
+fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
+    let list = object["status"]["conditions"].as_array().unwrap();
+    list.iter()
+        .find(|c| c["type"] == kind)
+        .unwrap_or(&Value::Null)
+}
+
+async fn mark(world: &World, resource: &ResourceId, cluster: &str, name: &str) {
+    let object = world
+        .tenancy
+        .view()
+        .get(resource, cluster, "", name)
+        .unwrap();
+    let mut value = object.value();
+    value["metadata"]["deletionTimestamp"] = world.tenancy.maker().now().into();
+    let write = world.tenancy.maker().update(&object, &value).unwrap();
+    world.tenancy.commit(vec![write]).await.unwrap();
+}
+
+fn without_applied(mut list: Vec<Value>) -> Vec<Value> {
+    for object in &mut list {
+        if let Some(notes) = object["metadata"]["annotations"].as_object_mut() {
+            notes.remove("kubectl.kubernetes.io/last-applied-configuration");
+        }
+    }
+    list
+}
+
+#[test]
+fn a_shard_at_rest_writes_nothing() {
+    play(|world| async move {
+        start(&world);
+        rest(&world).await;
+        workspace(&world, "root", "a").await;
+        rest(&world).await;
+        let before = world.tenancy.view().hub().version();
+        let of = of(&world);
+        for (resource, path) in [
+            (&of.cluster_roles, "/clusterroles"),
+            (&of.cluster_role_bindings, "/clusterrolebindings"),
+        ] {
+            let ours = world.list(resource, "system:admin");
+            same(
+                &ours,
+                &golden("system-admin-rbac.json", path),
+                &str::to_owned,
+            );
+            same(
+                &world.list(resource, "root"),
+                &golden("root.json", path),
+                &str::to_owned,
+            );
+        }
+        rest(&world).await;
+        assert_eq!(world.tenancy.view().hub().version(), before);
+    });
+}
+
+#[test]
+fn export_and_binding_are_as_recorded() {
+    play(|world| async move {
+        start(&world);
+        let claim = json!({"group": "", "identityHash": "", "resource": "configmaps",
+            "verbs": ["get", "list"]});
+        let provider = provide(&world, "provider", json!([claim])).await;
+        let of = of(&world);
+        let consumer = workspace(&world, "root", "consumer2").await;
+        let mut accepted = claim.clone();
+        accepted["selector"] = json!({"matchAll": true});
+        accepted["state"] = "Accepted".into();
+        bind(
+            &world,
+            &consumer,
+            "widgets",
+            "root:provider",
+            json!([accepted]),
+        )
+        .await;
+        let ours = [provider.clone(), consumer.clone()];
+        let rename = move |text: &str| {
+            let golden = ["1o37n5p0chvpnjoy".to_owned(), "comvstj97u2e6i24".to_owned()];
+            let mut text = text.to_owned();
+            for ids in [&ours, &golden] {
+                text = text.replace(&hash::export_hash(&ids[0], "widgets"), "EXPORT");
+                for (id, word) in ids.iter().zip(["PROVIDER", "CONSUMER"]) {
+                    for export in ["tenancy.kcp.io", "topology.kcp.io"] {
+                        let name = hash::default_binding_name(id, "root", export);
+                        text = text.replace(&name, &format!("{export}-default"));
+                    }
+                    text = text.replace(id.as_str(), word);
+                }
+            }
+            // A client chose these numbers.
+            text.replace("\"generation\": 3", "\"generation\": 1")
+        };
+        for (resource, path) in [
+            (&of.api_exports, "/apiexports"),
+            (&of.endpoint_slices, "/apiexportendpointslices"),
+        ] {
+            let golden = without_applied(golden("provider.json", path));
+            same(&world.list(resource, &provider), &golden, &rename);
+        }
+        let golden_bindings = golden("workspace-with-a-binding.json", "/apibindings");
+        let ours = world.list(&of.api_bindings, &consumer);
+        same(&ours, &without_applied(golden_bindings), &rename);
+        let golden_cluster = golden("workspace-with-a-binding.json", "/logicalclusters");
+        same(
+            &world.list(&of.logical_clusters, &consumer),
+            &golden_cluster,
+            &rename,
+        );
+        // Claimed objects carry the mark.
+        let golden_maps = golden("workspace-with-a-binding.json", "/configmaps");
+        let theirs: Vec<Value> = golden_maps
+            .into_iter()
+            .filter(|m| m["metadata"]["name"] != "claimed")
+            .collect();
+        same(&world.list(&of.config_maps, &consumer), &theirs, &rename);
+    });
+}
+
+#[test]
+fn the_second_binding_waits_and_takes_over() {
+    play(|world| async move {
+        start(&world);
+        provide(&world, "one", json!([])).await;
+        provide(&world, "two", json!([])).await;
+        let consumer = workspace(&world, "root", "consumer").await;
+        let first = bind(&world, &consumer, "first", "root:one", json!([])).await;
+        assert_eq!(first["status"]["phase"], "Bound");
+        let second = bind(&world, &consumer, "second", "root:two", json!([])).await;
+        assert_eq!(second["status"]["phase"], "Binding");
+        assert_eq!(
+            condition(&second, "InitialBindingCompleted")["reason"],
+            "NamingConflicts"
+        );
+        assert_eq!(
+            condition(&second, "BindingUpToDate")["message"],
+            "Unable to bind APIs because they are bound by other APIBindings or CRDs: \
+             widgets.golden.example.com"
+        );
+        let of = of(&world);
+        mark(&world, &of.api_bindings, &consumer, "first").await;
+        rest(&world).await;
+        let view = world.tenancy.view();
+        assert!(view.get(&of.api_bindings, &consumer, "", "first").is_none());
+        let second = view
+            .get(&of.api_bindings, &consumer, "", "second")
+            .unwrap()
+            .value();
+        assert_eq!(
+            second["status"]["phase"],
+            "Bound",
+            "{}",
+            comparable(&second)
+        );
+    });
+}
+
+#[test]
+fn a_binding_takes_its_instances_with_it_and_waits_for_finalizers() {
+    play(|world| async move {
+        start(&world);
+        provide(&world, "provider", json!([])).await;
+        let consumer = workspace(&world, "root", "consumer").await;
+        bind(&world, &consumer, "widgets", "root:provider", json!([])).await;
+        let of = of(&world);
+        let view = world.tenancy.view();
+        let object = view
+            .get(&of.api_bindings, &consumer, "", "widgets")
+            .unwrap();
+        let bound = &bound_resources(&object)[0];
+        let widgets = ResourceId::new(&bound.group, &bound.resource, &bound.identity);
+        let maker = world.tenancy.maker();
+        for (name, finalizers) in [("free", json!([])), ("held", json!(["x.io/hold"]))] {
+            let value = json!({"apiVersion": "golden.example.com/v1", "kind": "Widget",
+                "metadata": {"name": name, "namespace": "default", "uid": name,
+                    "finalizers": finalizers}});
+            let key = ObjectKey::new(&widgets, &consumer.as_str().into(), "default", name);
+            let put = maker.forms().document(&widgets, &value).unwrap();
+            let write = Write {
+                key,
+                expect: Expect::Absent,
+                put: Some(put),
+            };
+            world
+                .tenancy
+                .view()
+                .hub()
+                .commit(Txn {
+                    writes: vec![write],
+                    ..Txn::default()
+                })
+                .await
+                .unwrap();
+        }
+        mark(&world, &of.api_bindings, &consumer, "widgets").await;
+        rest(&world).await;
+        let left = world.list(&widgets, &consumer);
+        assert_eq!(left.len(), 1);
+        let binding = view
+            .get(&of.api_bindings, &consumer, "", "widgets")
+            .unwrap()
+            .value();
+        let told = condition(&binding, "BindingResourceDeleteSuccess");
+        assert_eq!(told["reason"], "SomeFinalizersRemain");
+        assert_eq!(
+            told["message"],
+            "Some content in the workspace has finalizers remaining: x.io/hold in 1 resource \
+             instances"
+        );
+        let held = view.get(&widgets, &consumer, "default", "held").unwrap();
+        world
+            .tenancy
+            .commit(vec![crate::Maker::delete(&held)])
+            .await
+            .unwrap();
+        rest(&world).await;
+        assert!(
+            view.get(&of.api_bindings, &consumer, "", "widgets")
+                .is_none()
+        );
+    });
+}
+
+#[test]
+fn a_foreign_initializer_holds_the_workspace() {
+    play(|world| async move {
+        start(&world);
+        let types = world
+            .tenancy
+            .view()
+            .tenancy()
+            .unwrap()
+            .workspace_types
+            .clone();
+        let body = json!({
+            "apiVersion": "tenancy.kcp.io/v1alpha1", "kind": "WorkspaceType",
+            "metadata": {"name": "guarded"},
+            "spec": {"initializer": true, "extend": {"with": [{"name": "universal", "path": "root"}]},
+                "defaultChildWorkspaceType": {"name": "universal", "path": "root"}},
+        });
+        world.create(&admin(), "root", &types, body).await.unwrap();
+        rest(&world).await;
+        let made = world
+            .workspace(&admin(), "root", "held", Some("guarded"))
+            .await
+            .unwrap();
+        assert_eq!(made["status"]["phase"], "Initializing");
+        assert_eq!(made["status"]["initializers"], json!(["root:guarded"]));
+        let id = made["spec"]["cluster"].as_str().unwrap().to_owned();
+        let view = world.tenancy.view();
+        let object = view.logical_cluster(&id).unwrap();
+        let (key, value) = hash::initializer_label("root:guarded");
+        assert_eq!(object.label(&key), Some(value.as_str()));
+        let mut tree = object.value();
+        tree["status"]
+            .as_object_mut()
+            .unwrap()
+            .remove("initializers");
+        let write = world.tenancy.maker().update(&object, &tree).unwrap();
+        world.tenancy.commit(vec![write]).await.unwrap();
+        rest(&world).await;
+        let object = view.logical_cluster(&id).unwrap();
+        assert_eq!(object.value()["status"]["phase"], "Ready");
+        assert_eq!(object.label(&key), None);
+        let workspaces = view.tenancy().unwrap().workspaces.clone();
+        let workspace = view.get(&workspaces, "root", "", "held").unwrap().value();
+        assert_eq!(workspace["status"]["phase"], "Ready");
+        assert!(workspace["status"].get("initializers").is_none());
+        assert_eq!(
+            workspace["metadata"]["annotations"]["experimental.tenancy.kcp.io/owner"],
+            "{\"username\":\"kcp-admin\"}"
+        );
+    });
+}
+
+#[test]
+fn a_tree_is_deleted_whole() {
+    play(|world| async move {
+        start(&world);
+        rest(&world).await;
+        let view = world.tenancy.view().clone();
+        let count = |world: &World| -> usize {
+            let hub = world.tenancy.view().hub();
+            hub.contents(&hanse_cache::Scope::Wildcard)
+                .iter()
+                .map(|(_, n)| n)
+                .sum()
+        };
+        let before = count(&world);
+        let parent = workspace(&world, "root", "parent").await;
+        for n in 0..5 {
+            let child = workspace(&world, &parent, &format!("c{n}")).await;
+            workspace(&world, &child, "grandchild").await;
+        }
+        assert_eq!(count(&world), before + 11 * 11);
+        let workspaces = view.tenancy().unwrap().workspaces.clone();
+        mark(&world, &workspaces, "root", "parent").await;
+        rest(&world).await;
+        assert!(view.get(&workspaces, "root", "", "parent").is_none());
+        assert_eq!(count(&world), before, "something stays behind");
+    });
+}
+
+#[test]
+fn what_has_finalizers_holds_the_logical_cluster_and_is_told() {
+    play(|world| async move {
+        start(&world);
+        let id = workspace(&world, "root", "w").await;
+        let of = of(&world);
+        let value = json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "held", "namespace": "default", "uid": "u",
+                "finalizers": ["x.io/hold"]}});
+        let draft = crate::Draft::new(&of.config_maps, value).within("default");
+        let maker = world.tenancy.maker();
+        let write = maker
+            .create(&id.as_str().into(), draft, &maker.now())
+            .unwrap();
+        world.tenancy.commit(vec![write]).await.unwrap();
+        let workspaces = world.tenancy.view().tenancy().unwrap().workspaces.clone();
+        mark(&world, &workspaces, "root", "w").await;
+        rest(&world).await;
+        let view = world.tenancy.view();
+        let told = view.get(&workspaces, "root", "", "w").unwrap().value();
+        assert_eq!(told["status"]["phase"], "Deleting");
+        let told = condition(&told, "WorkspaceContentDeleted");
+        assert_eq!(told["reason"], "SomeResourcesRemain");
+        assert!(
+            told["message"]
+                .as_str()
+                .unwrap()
+                .contains("x.io/hold in 1 resource instances")
+        );
+        let alice = UserInfo::new("kcp-admin", &["system:authenticated"]);
+        let want = hanse_auth::Attributes::resource(&alice, "update", "", "configmaps", "held");
+        assert!(
+            world
+                .tenancy
+                .authorizer()
+                .authorize(&want, Some(&id))
+                .allowed,
+            "RBAC goes last"
+        );
+        let held = view.get(&of.config_maps, &id, "default", "held").unwrap();
+        world
+            .tenancy
+            .commit(vec![crate::Maker::delete(&held)])
+            .await
+            .unwrap();
+        rest(&world).await;
+        assert!(view.get(&workspaces, "root", "", "w").is_none());
+        assert!(view.logical_cluster(&id).is_none());
+    });
+}
+
+#[test]
+fn an_identity_never_changes() {
+    play(|world| async move {
+        start(&world);
+        let provider = provide(&world, "provider", json!([])).await;
+        let of = of(&world);
+        let view = world.tenancy.view();
+        let before = view.get(&of.api_exports, &provider, "", "widgets").unwrap();
+        let before = before
+            .text(&["status", "identityHash"])
+            .unwrap()
+            .into_owned();
+        let secret = view
+            .get(&of.secrets, &provider, "kcp-system", "widgets")
+            .unwrap();
+        let mut value = secret.value();
+        value["data"]["key"] = "b3RoZXI=".into();
+        let write = world.tenancy.maker().update(&secret, &value).unwrap();
+        world.tenancy.commit(vec![write]).await.unwrap();
+        rest(&world).await;
+        let export = view
+            .get(&of.api_exports, &provider, "", "widgets")
+            .unwrap()
+            .value();
+        assert_eq!(export["status"]["identityHash"], before.as_str());
+        let told = condition(&export, "IdentityValid");
+        assert_eq!(told["reason"], "IdentityVerificationFailed");
+    });
+}
