@@ -317,6 +317,10 @@ impl Store for RedbStore {
         self.shared.published.lock().floor
     }
 
+    fn failure(&self) -> Option<Arc<str>> {
+        self.shared.queue.lock().failed.clone()
+    }
+
     fn attach(&self, observer: Arc<dyn Observer>) -> Revision {
         let mut published = self.shared.published.lock();
         published.observers.push(observer);

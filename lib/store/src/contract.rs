@@ -350,6 +350,11 @@ pub trait Store: Send + Sync + 'static {
     /// The oldest revision that can be read; 0 as long as nothing was compacted.
     fn floor(&self) -> Revision;
 
+    /// Why nothing can be committed any more, ever; `None` while all is well.
+    fn failure(&self) -> Option<Arc<str>> {
+        None
+    }
+
     /// From now on tells `observer` of every commit after the returned revision.
     fn attach(&self, observer: Arc<dyn Observer>) -> Revision;
 

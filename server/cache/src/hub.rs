@@ -9,9 +9,7 @@
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use hanse_store::{
-    Batch, Change, Check, Commit, Limits, Observer, Op, Place, Range, Revision, Store,
-};
+use hanse_store::{Batch, Change, Check, Commit, Limits, Observer, Op, Place, Range, Store};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
@@ -20,12 +18,11 @@ use crate::cursor::Cursor;
 use crate::document::DocumentError;
 use crate::event::Event;
 use crate::history::{self, History, LogEvents};
-use crate::limits::{
-    CURSOR_NAME_BYTES, LIST_CHUNK, LOG_PAGE, OPEN_COMMITS, OPEN_PAGE, RECENT_BYTES, RECENT_EVENTS,
-};
+use crate::limits::{CURSOR_NAME_BYTES, LIST_CHUNK, RECENT_BYTES, RECENT_EVENTS};
 use crate::names::{ClusterName, Names, ObjectKey, ResourceId, Scope, hash_parts};
 use crate::object::{Body, Object};
 use crate::order::Stretch;
+use crate::page::Collector;
 use crate::state::{After, Applied, State};
 use crate::table::{ListPage, ListQuery, ReadError};
 use crate::txn::{CommitError, Committed, Expect, Txn};
@@ -52,6 +49,21 @@ impl Default for Config {
     }
 }
 
+/// How much a hub holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Resources that are known.
+    pub resources: usize,
+    /// Objects that exist.
+    pub objects: usize,
+    /// Watches that are open.
+    pub watchers: usize,
+    /// Recent events that are in memory.
+    pub recent_events: usize,
+    /// Bytes that they hold beyond what is alive anyway.
+    pub recent_bytes: usize,
+}
+
 /// Why the hub could not open.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
@@ -71,16 +83,17 @@ pub enum OpenError {
 /// See the module's own words. Cheap to clone; all clones are the same hub.
 #[derive(Clone)]
 pub struct Hub {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
-struct Shared {
-    store: Arc<dyn Store>,
-    config: Config,
-    names: Names,
-    state: RwLock<State>,
-    history: History,
-    version: watch::Sender<u64>,
+/// What all handles of one hub share.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) config: Config,
+    pub(crate) names: Names,
+    pub(crate) state: RwLock<State>,
+    pub(crate) history: History,
+    pub(crate) version: watch::Sender<u64>,
 }
 
 /// What a write carries through the store, so that nothing is decoded twice.
@@ -89,118 +102,7 @@ enum Carried {
     Delete(ObjectKey),
 }
 
-// === opening ===
-
-impl Hub {
-    /// Loads everything that the store holds, fills the rings from the tail of its log, and
-    /// follows it from there on.
-    pub async fn open(store: Arc<dyn Store>, config: Config) -> Result<Self, OpenError> {
-        let shared = Arc::new(Shared {
-            store: store.clone(),
-            config,
-            names: Names::default(),
-            state: RwLock::new(State::new(config)),
-            history: History::default(),
-            version: watch::Sender::new(0),
-        });
-        let hub = Self {
-            shared: shared.clone(),
-        };
-        let revision = store.attach(Arc::new(Follower(Arc::downgrade(&shared))));
-        hub.load_objects(revision).await?;
-        hub.load_events(revision).await?;
-        let waiting = {
-            let mut state = shared.state.write();
-            state.revision = revision;
-            // Commits keep coming while these are applied; the lock keeps their order.
-            let waiting = state.waiting.take().unwrap_or_default();
-            shared.publish(&mut state, &waiting)
-        };
-        shared.announce(waiting);
-        Ok(hub)
-    }
-
-    async fn load_objects(&self, revision: Revision) -> Result<(), OpenError> {
-        let mut start = Bytes::new();
-        loop {
-            let range = Range {
-                start,
-                end: None,
-                at: Some(revision),
-                limit: OPEN_PAGE,
-            };
-            let page = self.shared.store.range(range).await?;
-            let Some(last) = page.entries.last() else {
-                return Ok(());
-            };
-            // The place right behind the last key.
-            start = [&last.key[..], b"\0"].concat().into();
-            let mut state = self.shared.state.write();
-            for entry in page.entries {
-                match self
-                    .shared
-                    .decode(&entry.key, &entry.value, entry.version.0)?
-                {
-                    Some(Applied::Put(object)) => state.load(object),
-                    Some(Applied::Position(name, version)) => {
-                        state.positions.insert(name, version);
-                    }
-                    Some(Applied::Delete(..)) | None => {}
-                }
-            }
-            if !page.more {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn load_events(&self, revision: Revision) -> Result<(), OpenError> {
-        let store = &self.shared.store;
-        // Each commit brings at least one event, so more commits than that would not be kept.
-        let commits = OPEN_COMMITS.min(self.shared.config.recent_events as u64);
-        let mut from = store
-            .floor()
-            .max(Revision(revision.0.saturating_sub(commits)));
-        if from > Revision(0) {
-            self.shared.state.write().begin_at(from.end().0);
-        }
-        while from < revision {
-            let page = match store.log(from, LOG_PAGE).await {
-                Ok(page) => page,
-                Err(hanse_store::ReadError::Compacted { floor }) => {
-                    // Retention went on while this was reading; what is gone is simply unknown.
-                    from = floor;
-                    self.shared.state.write().begin_at(from.end().0);
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
-            };
-            let Some(last) = page.commits.last() else {
-                return Ok(());
-            };
-            from = last.revision;
-            let mut after = After::default();
-            let mut state = self.shared.state.write();
-            let commits = page
-                .commits
-                .into_iter()
-                .filter(|commit| commit.revision <= revision);
-            for change in commits.flat_map(|commit| commit.changes) {
-                let key = change.key.clone();
-                let event = history::decode(change, &self.shared.names)
-                    .map_err(|source| value_error(&key, source))?;
-                if let Some(event) = event {
-                    state.load_event(event, &mut after);
-                }
-            }
-            drop(state);
-            after.run();
-        }
-        Ok(())
-    }
-}
-
-fn value_error(key: &[u8], source: DocumentError) -> OpenError {
+pub(crate) fn value_error(key: &[u8], source: DocumentError) -> OpenError {
     OpenError::Value {
         key: String::from_utf8_lossy(key).into_owned(),
         source,
@@ -210,7 +112,7 @@ fn value_error(key: &[u8], source: DocumentError) -> OpenError {
 // === following the store ===
 
 /// How the store reaches the hub without keeping it alive.
-struct Follower(Weak<Shared>);
+pub(crate) struct Follower(pub(crate) Weak<Shared>);
 
 impl Observer for Follower {
     fn committed(&self, commits: &[Commit]) {
@@ -233,7 +135,7 @@ impl Observer for Follower {
 
 impl Shared {
     /// Applies commits under the lock: the whole group becomes visible when it is released.
-    fn publish(&self, state: &mut State, commits: &[Commit]) -> After {
+    pub(crate) fn publish(&self, state: &mut State, commits: &[Commit]) -> After {
         let mut after = After::default();
         for commit in commits {
             for change in &commit.changes {
@@ -251,7 +153,7 @@ impl Shared {
     }
 
     /// Wakes whoever waits, after the lock is free.
-    fn announce(&self, after: After) {
+    pub(crate) fn announce(&self, after: After) {
         let version = self.state.read().version();
         self.version.send_if_modified(|known| {
             let newer = version > *known;
@@ -280,7 +182,12 @@ impl Shared {
         }
     }
 
-    fn decode(&self, key: &[u8], value: &[u8], version: u64) -> Result<Option<Applied>, OpenError> {
+    pub(crate) fn decode(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        version: u64,
+    ) -> Result<Option<Applied>, OpenError> {
         if let Some(name) = key.strip_prefix(POSITIONS.as_bytes()) {
             let position = value.try_into().map(u64::from_be_bytes);
             let position = position.map_err(|_| value_error(key, DocumentError::Damaged))?;
@@ -485,6 +392,16 @@ impl Hub {
         watcher
     }
 
+    /// Why nothing can be written any more; `None` while all is well. What `/readyz` asks.
+    pub fn failure(&self) -> Option<Arc<str>> {
+        self.shared.store.failure()
+    }
+
+    /// How much is in memory, for metrics.
+    pub fn stats(&self) -> Stats {
+        self.shared.state.read().stats()
+    }
+
     /// Ends all watches that `matches`, with [`ReadError::Cut`].
     pub fn cut(&self, matches: impl Fn(&ResourceId, &Scope) -> bool) {
         self.shared.state.read().cut(&matches);
@@ -569,66 +486,6 @@ fn store_range(resource: &ResourceId, scope: &Scope, after: Option<&str>) -> (By
     let behind = after.map(|after| format!("{resource}{after}\0"));
     let start = behind.filter(|behind| *behind > start).unwrap_or(start);
     (start.into(), end.into())
-}
-
-/// Gathers a page.
-struct Collector<'q> {
-    query: &'q ListQuery,
-    objects: Vec<Object>,
-    more: bool,
-    remaining: u64,
-}
-
-impl<'q> Collector<'q> {
-    fn new(query: &'q ListQuery) -> Self {
-        Self {
-            query,
-            objects: Vec::new(),
-            more: false,
-            remaining: 0,
-        }
-    }
-
-    /// Takes the next object in order; false when nothing more is wanted.
-    fn take(&mut self, object: &Object) -> bool {
-        if self
-            .query
-            .filter
-            .as_ref()
-            .is_some_and(|filter| !filter(object))
-        {
-            return true;
-        }
-        if self
-            .query
-            .limit
-            .is_some_and(|limit| self.objects.len() >= limit)
-        {
-            self.more = true;
-            self.remaining += 1;
-            return !self.is_full();
-        }
-        self.objects.push(object.clone());
-        true
-    }
-
-    fn counts(&self) -> bool {
-        self.query.count_rest && self.query.filter.is_none()
-    }
-
-    fn is_full(&self) -> bool {
-        self.more && !self.counts()
-    }
-
-    fn finish(self, version: u64) -> ListPage {
-        let remaining = self.counts().then_some(self.remaining);
-        ListPage {
-            objects: self.objects,
-            version,
-            more: self.more,
-            remaining,
-        }
-    }
 }
 
 // === writing ===

@@ -6,7 +6,7 @@
 pub const RECENT_EVENTS: usize = 65_536;
 
 /// Bytes that recent events may hold beyond what is alive anyway: the states before them.
-pub const RECENT_BYTES: usize = 16 << 20;
+pub const RECENT_BYTES: usize = 8 << 20;
 
 /// Recent events of one resource that stay in memory.
 pub const RING_EVENTS: usize = 8_192;

@@ -7,13 +7,19 @@
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::ops::Bound;
+use std::sync::Arc;
 
-use crate::names::Scope;
+use crate::names::{ObjectKey, Scope};
 use crate::object::Object;
 
 /// A place in the order, in up to five pieces.
 pub(crate) trait Place {
     fn pieces(&self) -> [&[u8]; 5];
+
+    /// The key, when the place is an object's.
+    fn key(&self) -> Option<&ObjectKey> {
+        None
+    }
 }
 
 /// An object by its place.
@@ -23,15 +29,23 @@ impl Place for Ordered {
     fn pieces(&self) -> [&[u8]; 5] {
         pieces(self.0.key())
     }
-}
 
-impl Place for crate::ObjectKey {
-    fn pieces(&self) -> [&[u8]; 5] {
-        pieces(self)
+    fn key(&self) -> Option<&ObjectKey> {
+        Some(self.0.key())
     }
 }
 
-fn pieces(key: &crate::ObjectKey) -> [&[u8]; 5] {
+impl Place for ObjectKey {
+    fn pieces(&self) -> [&[u8]; 5] {
+        pieces(self)
+    }
+
+    fn key(&self) -> Option<&ObjectKey> {
+        Some(self)
+    }
+}
+
+fn pieces(key: &ObjectKey) -> [&[u8]; 5] {
     [
         key.cluster.as_bytes(),
         b"/",
@@ -73,6 +87,17 @@ fn compare(left: [&[u8]; 5], right: [&[u8]; 5]) -> Ordering {
     }
 }
 
+/// Keys of one namespace, which share its string, differ by their names alone: the usual case of
+/// neighbours in an ordered set.
+pub(crate) fn compare_keys(left: &ObjectKey, right: &ObjectKey) -> Ordering {
+    let same = Arc::ptr_eq(left.cluster.as_arc(), right.cluster.as_arc())
+        && Arc::ptr_eq(&left.namespace, &right.namespace);
+    match same {
+        true => left.name.cmp(&right.name),
+        false => compare(pieces(left), pieces(right)),
+    }
+}
+
 impl PartialEq for dyn Place + '_ {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
@@ -89,7 +114,10 @@ impl PartialOrd for dyn Place + '_ {
 
 impl Ord for dyn Place + '_ {
     fn cmp(&self, other: &Self) -> Ordering {
-        compare(self.pieces(), other.pieces())
+        match (self.key(), other.key()) {
+            (Some(left), Some(right)) => compare_keys(left, right),
+            _ => compare(self.pieces(), other.pieces()),
+        }
     }
 }
 
@@ -115,7 +143,7 @@ impl PartialOrd for Ordered {
 
 impl Ord for Ordered {
     fn cmp(&self, other: &Self) -> Ordering {
-        compare(self.pieces(), other.pieces())
+        compare_keys(self.0.key(), other.0.key())
     }
 }
 
@@ -159,6 +187,16 @@ impl Stretch {
             (start, None) => start,
         };
         Self { start, end }
+    }
+
+    /// Whether a key lies before the stretch begins.
+    pub(crate) fn is_after(&self, key: &ObjectKey) -> bool {
+        let key: &dyn Place = key;
+        match &self.start {
+            Bound::Included(start) => key < start as &dyn Place,
+            Bound::Excluded(start) => key <= start as &dyn Place,
+            Bound::Unbounded => false,
+        }
     }
 
     /// The bounds for an ordered set; `None` when the stretch is empty.

@@ -13,7 +13,7 @@ use hanse_store::{Commit, Revision};
 use hashbrown::HashMap;
 
 use crate::event::Event;
-use crate::hub::Config;
+use crate::hub::{Config, Stats};
 use crate::limits::{HOT_BYTES, HOT_EVENTS};
 use crate::names::{ObjectKey, ResourceId, Scope};
 use crate::object::{Object, owner_hash};
@@ -279,6 +279,17 @@ impl State {
             .collect();
         contents.sort_unstable();
         contents
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let tables = self.tables.values();
+        Stats {
+            resources: self.tables.len(),
+            objects: tables.clone().map(Table::len).sum(),
+            watchers: tables.map(|table| table.watchers().count()).sum(),
+            recent_events: self.recent.len(),
+            recent_bytes: self.recent_bytes,
+        }
     }
 
     pub(crate) fn cut(&self, matches: &dyn Fn(&ResourceId, &Scope) -> bool) {

@@ -4,7 +4,8 @@
 //! every event of the resource after `floor`, so undoing is exact down to there and refused below.
 //! The invariant: `objects` is what the last event of each key in the ring left.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -14,7 +15,7 @@ use crate::event::Event;
 use crate::limits::RING_EVENTS;
 use crate::names::{ObjectKey, Scope, interests};
 use crate::object::Object;
-use crate::order::{Ordered, Place, Stretch};
+use crate::order::{Ordered, Place, Stretch, compare_keys};
 use crate::watch::Mailbox;
 
 /// Selects objects by whatever of them it looks at. Called under the hub's lock: it must be quick
@@ -189,35 +190,24 @@ impl Table {
         at: u64,
         mut each: impl FnMut(&Object) -> bool,
     ) -> Option<()> {
-        let undone = self.undone(scope, at)?;
-        if undone.is_empty() {
-            // Not a shortcut for speed alone: it is the case of every list of the present.
-            let _ = self.range(stretch).all(each);
-            return Some(());
-        }
-        let past = stretch
-            .bounds()
-            .map(|bounds| undone.range::<dyn Place, _>(bounds));
-        let mut past = past.into_iter().flatten().peekable();
+        let undone = self.undone(scope, stretch, at)?;
+        let mut past = undone.into_iter().peekable();
         let mut present = self.range(stretch).peekable();
         loop {
             let order = match (present.peek(), past.peek()) {
                 (None, None) => return Some(()),
-                (Some(_), None) => std::cmp::Ordering::Less,
-                (None, Some(_)) => std::cmp::Ordering::Greater,
-                (Some(now), Some((then, _))) => {
-                    (now.key() as &dyn Place).cmp(then.0.key() as &dyn Place)
-                }
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(now), Some(then)) => compare_keys(now.key(), then.object().key()),
             };
             // Where the past knows a key, it says what was there; the present goes unread.
-            let object = match order {
-                std::cmp::Ordering::Less => present.next(),
-                std::cmp::Ordering::Equal => {
-                    present.next();
-                    past.next().and_then(|(_, state)| state.as_ref())
-                }
-                std::cmp::Ordering::Greater => past.next().and_then(|(_, state)| state.as_ref()),
-            };
+            let mut object = None;
+            if order.is_le() {
+                object = present.next();
+            }
+            if order.is_ge() {
+                object = past.next().and_then(Event::previous);
+            }
             if let Some(object) = object
                 && !each(object)
             {
@@ -226,17 +216,18 @@ impl Table {
         }
     }
 
-    /// What each key that changed after `at` had then.
-    fn undone(&self, scope: &Scope, at: u64) -> Option<BTreeMap<Ordered, Option<Object>>> {
-        let mut undone = BTreeMap::new();
-        for event in self.after(at)? {
-            let object = event.object();
-            if scope.contains(object.key()) && !undone.contains_key(object.key() as &dyn Place) {
-                // The first event after `at` knows the state at `at`.
-                undone.insert(Ordered(object.clone()), event.previous().cloned());
-            }
-        }
-        Some(undone)
+    /// For each key of the stretch that changed after `at` its first event since, which knows the
+    /// state at `at`; in the order of keys.
+    fn undone(&self, scope: &Scope, stretch: &Stretch, at: u64) -> Option<Vec<&Event>> {
+        let concerned = |event: &&Event| {
+            let key = event.object().key();
+            scope.contains(key) && !stretch.is_after(key)
+        };
+        let mut events: Vec<&Event> = self.after(at)?.filter(concerned).collect();
+        // A stable sort: of one key's events the first stays first.
+        events.sort_by(|left, right| compare_keys(left.object().key(), right.object().key()));
+        events.dedup_by(|later, first| later.object().key() == first.object().key());
+        Some(events)
     }
 
     pub(crate) fn join(&mut self, mailbox: Arc<Mailbox>) {

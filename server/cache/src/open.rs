@@ -1,0 +1,126 @@
+//! Opening: everything that the store holds, then the tail of its log into the rings.
+//!
+//! Commits that come while this reads wait in the state and are applied at its end, so that the
+//! hub begins without a gap. The invariant: what was loaded is exactly one revision.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hanse_store::{Range, Revision, Store};
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use crate::history::{self, History};
+use crate::hub::{Config, Follower, Hub, OpenError, Shared, value_error};
+use crate::limits::{LOG_PAGE, OPEN_COMMITS, OPEN_PAGE};
+use crate::names::Names;
+use crate::state::{After, Applied, State};
+
+impl Hub {
+    /// Loads everything that the store holds, fills the rings from the tail of its log, and
+    /// follows it from there on.
+    pub async fn open(store: Arc<dyn Store>, config: Config) -> Result<Self, OpenError> {
+        let shared = Arc::new(Shared {
+            store: store.clone(),
+            config,
+            names: Names::default(),
+            state: RwLock::new(State::new(config)),
+            history: History::default(),
+            version: watch::Sender::new(0),
+        });
+        let hub = Self {
+            shared: shared.clone(),
+        };
+        let revision = store.attach(Arc::new(Follower(Arc::downgrade(&shared))));
+        hub.load_objects(revision).await?;
+        hub.load_events(revision).await?;
+        let waiting = {
+            let mut state = shared.state.write();
+            state.revision = revision;
+            // Commits keep coming while these are applied; the lock keeps their order.
+            let waiting = state.waiting.take().unwrap_or_default();
+            shared.publish(&mut state, &waiting)
+        };
+        shared.announce(waiting);
+        Ok(hub)
+    }
+
+    async fn load_objects(&self, revision: Revision) -> Result<(), OpenError> {
+        let mut start = Bytes::new();
+        loop {
+            let range = Range {
+                start,
+                end: None,
+                at: Some(revision),
+                limit: OPEN_PAGE,
+            };
+            let page = self.shared.store.range(range).await?;
+            let Some(last) = page.entries.last() else {
+                return Ok(());
+            };
+            // The place right behind the last key.
+            start = [&last.key[..], b"\0"].concat().into();
+            let mut state = self.shared.state.write();
+            for entry in page.entries {
+                match self
+                    .shared
+                    .decode(&entry.key, &entry.value, entry.version.0)?
+                {
+                    Some(Applied::Put(object)) => state.load(object),
+                    Some(Applied::Position(name, version)) => {
+                        state.positions.insert(name, version);
+                    }
+                    Some(Applied::Delete(..)) | None => {}
+                }
+            }
+            if !page.more {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn load_events(&self, revision: Revision) -> Result<(), OpenError> {
+        let store = &self.shared.store;
+        // Each commit brings at least one event, so more commits than that would not be kept.
+        let commits = OPEN_COMMITS.min(self.shared.config.recent_events as u64);
+        let mut from = store
+            .floor()
+            .max(Revision(revision.0.saturating_sub(commits)));
+        if from > Revision(0) {
+            self.shared.state.write().begin_at(from.end().0);
+        }
+        while from < revision {
+            let page = match store.log(from, LOG_PAGE).await {
+                Ok(page) => page,
+                Err(hanse_store::ReadError::Compacted { floor }) => {
+                    // Retention went on while this was reading; what is gone is simply unknown.
+                    from = floor;
+                    self.shared.state.write().begin_at(from.end().0);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let Some(last) = page.commits.last() else {
+                return Ok(());
+            };
+            from = last.revision;
+            let mut after = After::default();
+            let mut state = self.shared.state.write();
+            let commits = page
+                .commits
+                .into_iter()
+                .filter(|commit| commit.revision <= revision);
+            for change in commits.flat_map(|commit| commit.changes) {
+                let key = change.key.clone();
+                let event = history::decode(change, &self.shared.names)
+                    .map_err(|source| value_error(&key, source))?;
+                if let Some(event) = event {
+                    state.load_event(event, &mut after);
+                }
+            }
+            drop(state);
+            after.run();
+        }
+        Ok(())
+    }
+}
