@@ -22,6 +22,7 @@ use hanse_kinds::ResourceDef;
 use hanse_seams::{Seams, Shutdown, Task};
 use hanse_store_redb::RedbStore;
 use hanse_tenancy::catalog::Catalog;
+use hanse_tenancy::controllers::Controllers;
 use hanse_tenancy::{Forms, Maker, ShardConfig, Tenancy};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -84,7 +85,7 @@ pub async fn assemble(
         authenticator: Arc::new(authenticator),
         authorizer,
         admission,
-        tenancy,
+        tenancy: Arc::clone(&tenancy),
         health: Arc::clone(&health),
         audit: audit(config, seams, &metrics)?,
         metrics,
@@ -92,7 +93,9 @@ pub async fn assemble(
         process: process::figures,
     });
     add_checks(&health, &service);
-    let tasks = controllers::start(&hub, seams, controllers_config(pki, signer, catalog)?, stop);
+    let config = controllers_config(pki, signer, catalog)?;
+    let mut tasks = controllers::start(&hub, seams, config, stop);
+    tasks.extend(Controllers::new(tenancy).start(stop));
     Ok(Server { service, tasks })
 }
 
