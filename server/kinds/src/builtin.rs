@@ -514,6 +514,18 @@ fn types() -> &'static Arc<Types> {
     TYPES.get_or_init(|| Arc::new(Types::load(&components(), &read(GO_FIELDS))))
 }
 
+/// The OpenAPI component of a kind, or of the list, of a built-in row.
+pub(crate) fn component_name(def: &ResourceDef, kind: &str) -> String {
+    let row = ROWS
+        .iter()
+        .find(|row| row.group == def.group && row.plural == def.plural);
+    let component = row.map(Row::component).unwrap_or_default();
+    let package = component
+        .rsplit_once('.')
+        .map_or("", |(package, _)| package);
+    format!("{package}.{kind}")
+}
+
 /// All built-in kinds, by group in the order of discovery.
 pub fn builtin() -> &'static [Arc<ResourceDef>] {
     static DEFS: OnceLock<Vec<Arc<ResourceDef>>> = OnceLock::new();

@@ -14,6 +14,7 @@ pub mod hooks;
 pub mod kcp;
 pub mod limits;
 pub mod native;
+pub mod openapi;
 pub mod quantity;
 pub mod table;
 
