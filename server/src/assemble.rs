@@ -62,7 +62,7 @@ pub async fn assemble(
     let authorizer = Arc::new(Authorizer::new(Arc::clone(&view)));
     let admission = Arc::new(Admission::new(Arc::clone(&authorizer)));
     let built_in = hanse_kinds::builtin().to_vec();
-    let system: Vec<Arc<ResourceDef>> = Vec::new();
+    let system = hanse_kinds::kcp::system_crds().to_vec();
     let known: Vec<Arc<ResourceDef>> = built_in.iter().chain(&system).cloned().collect();
     let forms = Arc::new(Forms::new(&known));
     let maker = Maker::new(seams.clone(), Arc::clone(&forms));

@@ -2,8 +2,8 @@
 //! same: discovery and OpenAPI.
 //!
 //! Start at [`Documents::get`]. The key is the hash of the surface, so ten thousand workspaces with
-//! the same bindings share one document. The invariant: the cache is bounded by count, and what
-//! falls out is made again when it is asked for.
+//! the same bindings share one document. The invariant: the cache is bounded by count and bytes, and
+//! what falls out is made again when it is asked for.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use http::header;
 use parking_lot::Mutex;
 
 use crate::answer::Answer;
-use crate::limits::DOCUMENTS_MAX;
+use crate::limits::{DOCUMENTS_BYTES_MAX, DOCUMENTS_MAX};
 
 /// A document and its name by content.
 #[derive(Debug)]
@@ -71,6 +71,7 @@ pub struct Documents(Mutex<Kept>);
 struct Kept {
     documents: HashMap<Key, Arc<Document>>,
     order: VecDeque<Key>,
+    bytes: usize,
 }
 
 impl Documents {
@@ -93,12 +94,15 @@ impl Documents {
             .insert(key.clone(), Arc::clone(&made))
             .is_none()
         {
+            kept.bytes += made.bytes.len();
             kept.order.push_back(key);
         }
-        while kept.order.len() > DOCUMENTS_MAX {
-            if let Some(oldest) = kept.order.pop_front() {
-                kept.documents.remove(&oldest);
-            }
+        while kept.order.len() > DOCUMENTS_MAX || kept.bytes > DOCUMENTS_BYTES_MAX {
+            let Some(oldest) = kept.order.pop_front() else {
+                break;
+            };
+            let gone = kept.documents.remove(&oldest);
+            kept.bytes -= gone.map_or(0, |gone| gone.bytes.len());
         }
         Some(made)
     }

@@ -19,6 +19,7 @@ pub mod health;
 pub mod info;
 pub mod limits;
 pub mod metrics;
+pub mod openapi;
 pub mod path;
 pub mod paths;
 pub mod render;

@@ -42,8 +42,10 @@ pub const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
 pub const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 /// Bytes of events put together into one frame while more of them are waiting.
 pub const WATCH_FRAME_BYTES: usize = 32 * 1024;
-/// Discovery and OpenAPI documents kept, by surface; the least recently made goes first.
-pub const DOCUMENTS_MAX: usize = 64;
+/// Discovery and OpenAPI documents kept, by content; the oldest goes first.
+pub const DOCUMENTS_MAX: usize = 1_024;
+/// Bytes of all these documents together.
+pub const DOCUMENTS_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of a user agent used as a field manager's name.
 pub const MANAGER_BYTES_MAX: usize = 128;
 

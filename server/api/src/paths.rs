@@ -18,7 +18,7 @@ use crate::discovery::Groups;
 use crate::health::Question;
 use crate::render::answer_document;
 use crate::service::Inner;
-use crate::version;
+use crate::{openapi, version};
 
 /// Answers a request for a path that is no resource.
 ///
@@ -43,6 +43,10 @@ pub fn answer(service: &Inner, call: &Call<'_>, head: &Head) -> Result<Answer> {
         return without_cluster(call, path);
     };
     let surface = service.catalog.surface(cluster);
+    let prefix = head.uri.path().strip_suffix(path).unwrap_or_default();
+    if let Some(answer) = openapi::answer(service, call, &surface, prefix)? {
+        return Ok(answer);
+    }
     discovery(service, call, &surface, path)
 }
 

@@ -502,7 +502,8 @@ fn read(text: &str) -> Value {
 }
 
 /// The OpenAPI components of all built-in kinds, parsed anew.
-pub(crate) fn components() -> Map<String, Value> {
+/// The OpenAPI components of the built-in kinds, by name; read anew at each call.
+pub fn components() -> Map<String, Value> {
     match read(COMPONENTS) {
         Value::Object(map) => map,
         _ => Map::new(),

@@ -1,0 +1,235 @@
+//! `/openapi/v3` and `/openapi/v2`: what a logical cluster serves, as schemas and operations.
+//!
+//! Start at [`answer`]; `document.rs` puts one document together, `operations.rs` its paths. The
+//! document of a group version depends only on the rows of that group version, so workspaces that
+//! serve the same group version share it whatever else they serve. The invariant: the hash in a
+//! URL is the SHA-512 of the very bytes behind it, the same on every replica (OAS-22).
+
+mod document;
+mod operations;
+
+use std::sync::Arc;
+
+use hanse_json::{Map, Value, json};
+use hanse_kinds::ResourceDef;
+use hanse_tenancy::catalog::Surface;
+use hanse_wire::status::{Result, Status};
+use http::header;
+use sha2::{Digest, Sha256};
+
+use crate::answer::{Answer, JSON};
+use crate::call::Call;
+use crate::documents::Document;
+use crate::service::Inner;
+
+/// A year in seconds: how long a document named by its hash may be kept.
+const YEAR_SECONDS: i64 = 365 * 24 * 3600;
+
+/// Answers a request for OpenAPI; `None` for all other paths. `prefix` is what stands before the
+/// path in the URL, for redirects.
+///
+/// # Errors
+/// 406 for clients that take no JSON.
+pub fn answer(
+    service: &Inner,
+    call: &Call<'_>,
+    surface: &Arc<Surface>,
+    prefix: &str,
+) -> Result<Option<Answer>> {
+    let path = call.info.path.trim_end_matches('/');
+    let if_none_match = call.header(header::IF_NONE_MATCH);
+    let Some(rest) = path.strip_prefix("/openapi/") else {
+        return Ok(None);
+    };
+    accepts_json(call)?;
+    if rest == "v2" {
+        let whole = service.documents.get(*surface.hash(), "openapi/v2", || {
+            Some(hanse_json::to_vec(&document::v2(surface.rows())))
+        });
+        return Ok(whole.map(|whole| {
+            whole
+                .answer(JSON, if_none_match)
+                .with_header(header::VARY, "Accept-Encoding, Accept")
+        }));
+    }
+    if rest == "v3" {
+        let index = service.documents.get(*surface.hash(), "openapi/v3", || {
+            Some(hanse_json::to_vec(&index(service, surface)))
+        });
+        return Ok(index.map(|index| index.answer(JSON, if_none_match)));
+    }
+    let Some(key) = rest.strip_prefix("v3/") else {
+        return Ok(None);
+    };
+    let Some(found) = group_version(service, surface, key) else {
+        return Ok(Some(Answer::no_such_path()));
+    };
+    let given = call.query.get("hash").unwrap_or_default();
+    if !given.is_empty() && given != found.hash {
+        let target = format!("{prefix}{}", relative_url(key, &found));
+        return Ok(Some(
+            Answer::text(301, "").with_header(header::LOCATION, &target),
+        ));
+    }
+    let answer = found.answer(JSON, if_none_match);
+    if given.is_empty() {
+        return Ok(Some(answer));
+    }
+    let expires = http_date(service.now_micros() / 1_000_000 + YEAR_SECONDS);
+    Ok(Some(
+        answer
+            .with_header(header::CACHE_CONTROL, "public, immutable")
+            .with_header(header::EXPIRES, &expires),
+    ))
+}
+
+/// The documents are JSON; the protobuf forms are not offered.
+fn accepts_json(call: &Call<'_>) -> Result<()> {
+    let accept = call
+        .header(header::ACCEPT)
+        .filter(|accept| !accept.is_empty())
+        .unwrap_or("*/*");
+    let fits = accept.split(',').any(|clause| {
+        let media = clause.split(';').next().unwrap_or_default().trim();
+        matches!(media, "application/json" | "application/*" | "*/*")
+    });
+    if fits {
+        Ok(())
+    } else {
+        Err(Status::not_acceptable(&["application/json"]))
+    }
+}
+
+/// The keys of all group versions, sorted, with their rows.
+fn group_versions(rows: &[Arc<ResourceDef>]) -> Vec<(String, Vec<Arc<ResourceDef>>)> {
+    let mut keys: Vec<(String, Vec<Arc<ResourceDef>>)> = Vec::new();
+    for row in rows {
+        let key = match row.group.as_str() {
+            "" => format!("api/{}", row.version),
+            group => format!("apis/{group}/{}", row.version),
+        };
+        match keys.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, rows)) => rows.push(Arc::clone(row)),
+            None => keys.push((key, vec![Arc::clone(row)])),
+        }
+    }
+    keys.sort_by(|a, b| a.0.cmp(&b.0));
+    keys
+}
+
+fn group_version(service: &Inner, surface: &Surface, key: &str) -> Option<Arc<Document>> {
+    let (_, rows) = group_versions(surface.rows())
+        .into_iter()
+        .find(|(known, _)| known == key)?;
+    of_rows(service, key, &rows)
+}
+
+fn of_rows(service: &Inner, key: &str, rows: &[Arc<ResourceDef>]) -> Option<Arc<Document>> {
+    service.documents.get(content_hash(rows), key, || {
+        Some(hanse_json::to_vec(&document::v3(rows)))
+    })
+}
+
+/// What the document of these rows depends on.
+fn content_hash(rows: &[Arc<ResourceDef>]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for row in rows {
+        hash.update(row.schema.hash);
+        for text in [
+            &row.group,
+            &row.version,
+            &row.plural,
+            &row.kind,
+            &row.list_kind,
+        ] {
+            hash.update(text.as_bytes());
+            hash.update([0]);
+        }
+        hash.update([
+            u8::from(row.namespaced),
+            u8::from(row.flags.strategic_merge),
+        ]);
+        for sub in &row.subresources {
+            hash.update(sub.name.as_bytes());
+            hash.update([1]);
+        }
+        for verb in row.verbs {
+            hash.update(verb.as_bytes());
+            hash.update([2]);
+        }
+    }
+    hash.finalize().into()
+}
+
+fn relative_url(key: &str, document: &Document) -> String {
+    format!("/openapi/v3/{key}?hash={}", document.hash)
+}
+
+fn index(service: &Inner, surface: &Surface) -> Value {
+    let mut paths = Map::new();
+    for (key, rows) in group_versions(surface.rows()) {
+        if let Some(document) = of_rows(service, &key, &rows) {
+            let url = relative_url(&key, &document);
+            paths.insert(key, json!({"serverRelativeURL": url}));
+        }
+    }
+    json!({"paths": paths})
+}
+
+/// `Sat, 21 Nov 2026 02:42:01 GMT`.
+fn http_date(seconds: i64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let text = hanse_wire::time::format(seconds.saturating_mul(1_000_000));
+    // 2026-11-21T02:42:01Z
+    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
+    let month = part(5, 7).parse::<usize>().unwrap_or(1).clamp(1, 12);
+    let day = usize::try_from(seconds.div_euclid(24 * 3600).rem_euclid(7)).unwrap_or(0);
+    format!(
+        "{}, {} {} {} {} GMT",
+        DAYS[day],
+        part(8, 10),
+        MONTHS[month - 1],
+        part(0, 4),
+        part(11, 19)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_http() {
+        assert_eq!(http_date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(http_date(1_795_228_921), "Sat, 21 Nov 2026 02:42:01 GMT");
+    }
+
+    /// Every reference in a document must lead somewhere, and every kind be there by name.
+    #[test]
+    fn documents_of_the_built_in_kinds_are_complete() {
+        for (key, rows) in group_versions(hanse_kinds::builtin()) {
+            let whole = document::v3(&rows);
+            let schemas = whole["components"]["schemas"].as_object().unwrap();
+            for name in document::references(&whole) {
+                assert!(schemas.contains_key(&name), "{key}: {name}");
+            }
+            for row in &rows {
+                let of_row = |schema: &Value| {
+                    let kinds = schema["x-kubernetes-group-version-kind"].as_array();
+                    kinds
+                        .into_iter()
+                        .flatten()
+                        .any(|gvk| gvk["kind"] == row.kind.as_str())
+                };
+                assert!(schemas.values().any(of_row), "{key}: {}", row.kind);
+            }
+        }
+        let whole = document::v2(hanse_kinds::builtin());
+        for name in document::references(&whole) {
+            assert!(whole["definitions"].get(&name).is_some(), "v2: {name}");
+        }
+    }
+}
