@@ -20,6 +20,7 @@ use hanse_cache::{ClusterName, Hub, ResourceId};
 use hanse_controllers as controllers;
 use hanse_kinds::ResourceDef;
 use hanse_seams::{Seams, Shutdown, Task};
+use hanse_sites::{Authority, Sites};
 use hanse_store_redb::RedbStore;
 use hanse_tenancy::catalog::Catalog;
 use hanse_tenancy::controllers::Controllers;
@@ -72,6 +73,7 @@ pub async fn assemble(
         maker,
     ));
     tenancy.bootstrap().await?;
+    hanse_sites::bootstrap(&tenancy).await?;
     let catalog = Arc::new(Catalog::new(Arc::clone(&view), forms, system, built_in));
     let signer = Signer::from_pem(pki.service_account_key.as_bytes(), ISSUER)?;
     let signer = Arc::new(signer);
@@ -93,8 +95,10 @@ pub async fn assemble(
         process: process::figures,
     });
     add_checks(&health, &service);
+    let sites = sites(pki, &tenancy, &signer)?;
     let config = controllers_config(pki, signer, catalog)?;
     let mut tasks = controllers::start(&hub, seams, config, stop);
+    tasks.push(seams.spawn("sites", sites.run(stop.clone())));
     tasks.extend(Controllers::new(tenancy).start(stop));
     Ok(Server { service, tasks })
 }
@@ -216,6 +220,19 @@ fn add_checks(health: &Health, service: &Service) {
             false => Ok(()),
         }),
     );
+}
+
+/// The hub's half of the way to the physical clusters.
+fn sites(pki: &Pki, tenancy: &Arc<Tenancy>, signer: &Arc<Signer>) -> Result<Arc<Sites>> {
+    let authority = Authority::from_pem(&pki.client_ca_cert, &pki.client_ca_key)?;
+    let audiences = vec![ISSUER.to_owned()];
+    Sites::new(
+        Arc::clone(tenancy),
+        Arc::clone(signer),
+        audiences,
+        Arc::new(authority),
+    )
+    .context("the export of sites is missing in root")
 }
 
 fn controllers_config(
