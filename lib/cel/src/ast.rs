@@ -85,8 +85,10 @@ impl Fold {
     }
 }
 
-/// Name of the accumulator in the comprehensions of the standard macros.
-pub(crate) const ACCUMULATOR: &str = "__result__";
+/// Name of the accumulator in the comprehensions of the macros; no expression can spell it.
+pub(crate) const ACCUMULATOR: &str = "@result";
+/// Its name in earlier times, which loop variables still cannot have.
+pub(crate) const OLD_ACCUMULATOR: &str = "__result__";
 
 /// Names of operators as functions.
 pub(crate) mod op {

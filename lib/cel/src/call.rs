@@ -4,10 +4,10 @@
 //! their types are right is asked by its guard ([`Style`]), whose error texts clients see. The
 //! implementations are in `lib_*`; this file only connects ids with them.
 
+use crate::eval;
 use crate::types::Type;
 use crate::value::{CelError, Eval, Key, List, Map, Value};
-use crate::{eval, limits};
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 use std::collections::BTreeMap;
 
 /// An implementation: arguments and the cost that is left, for those that make large results.
@@ -172,7 +172,8 @@ pub(crate) fn binding(overload: &str) -> Option<Binding> {
     let run = crate::lib_std::find(overload)
         .or_else(|| crate::lib_text::find(overload))
         .or_else(|| crate::lib_list::find(overload))
-        .or_else(|| crate::lib_kube::find(overload))?;
+        .or_else(|| crate::lib_kube::find(overload))
+        .or_else(|| authorizer(overload))?;
     guarded(run)
 }
 
@@ -195,6 +196,22 @@ pub(crate) fn exists(function: &str, overload: &str) -> bool {
     OPERATORS.contains(&function) || singleton(function).is_some() || binding(overload).is_some()
 }
 
+/// The functions of the authorizer are declared, so that misusing them is refused with the right text.
+/// There are no values of its types here: their guard never lets a call through.
+fn authorizer(overload: &str) -> Option<Run> {
+    let of = [
+        "authorizer_",
+        "resourcecheck_",
+        "groupcheck_",
+        "pathcheck_",
+        "decision_",
+    ];
+    if !of.iter().any(|prefix| overload.starts_with(prefix)) {
+        return None;
+    }
+    Some(|_, _| Err(CelError::no_overload().into()))
+}
+
 /// Conversions of constants happen while planning.
 pub(crate) fn is_conversion(function: &str) -> bool {
     matches!(
@@ -215,14 +232,6 @@ pub(crate) fn is_conversion(function: &str) -> bool {
 /// Whether the second argument is a regular expression, compiled once if it is a constant.
 pub(crate) fn takes_regex(function: &str) -> bool {
     matches!(function, "matches" | "find" | "findAll")
-}
-
-/// Compiles a regular expression, with Go's error text where that is simple.
-pub(crate) fn compile_regex(pattern: &str) -> Result<Regex, String> {
-    RegexBuilder::new(pattern)
-        .size_limit(limits::REGEX_BYTES)
-        .build()
-        .map_err(|_| format!("error parsing regexp: `{pattern}`"))
 }
 
 pub(crate) fn run_regex<'a>(

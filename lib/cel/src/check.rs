@@ -143,13 +143,28 @@ impl Checker<'_> {
             }
             Kind::Struct { name, .. } => {
                 let name = name.clone();
-                self.undeclared(id, &name);
+                self.refuse_message(id, &name);
             }
             Kind::Fold(fold) => {
                 let t = self.check_fold(fold);
                 self.set(id, t);
             }
         }
+    }
+
+    /// There are no messages here: whatever the name stands for, it cannot be made.
+    fn refuse_message(&mut self, id: Id, name: &str) {
+        let bare = name.strip_prefix('.').unwrap_or(name);
+        let variable = self.scopes.iter().rev().find(|(n, _)| &**n == bare);
+        if let Some((_, t)) = variable {
+            let text = format!("'{}' is not a type", t.runtime_name());
+            self.report(id, text);
+        } else if crate::env::type_named(bare).is_some() {
+            self.report(id, format!("'{bare}' is not a message type"));
+        } else {
+            self.undeclared(id, name);
+        }
+        self.set(id, Type::Error);
     }
 
     /// Makes `e` the variable or type of that name, if there is one.
@@ -389,13 +404,14 @@ impl Checker<'_> {
         );
     }
 
-    fn join(&mut self, e: &Expr, so_far: Option<Type>, t: Type) -> Type {
-        let Some(so_far) = so_far else { return t };
-        if self.unifier.assignable(&so_far, &t) {
-            return most_general(&so_far, &t);
+    /// The type of elements of which some are of `so_far`. Mixed ones are refused by
+    /// [`crate::validate`], except where they may be mixed.
+    fn join(&mut self, so_far: Option<Type>, t: Type) -> Type {
+        match so_far {
+            None => t,
+            Some(so_far) if self.unifier.assignable(&so_far, &t) => most_general(&so_far, &t),
+            Some(_) => Type::Dyn,
         }
-        self.mismatch(e.id, &so_far, &t);
-        Type::Error
     }
 
     /// The type inside an optional element or entry.
@@ -419,7 +435,7 @@ impl Checker<'_> {
             if *optional {
                 t = self.unwrap(e, t);
             }
-            element = Some(self.join(e, element, t));
+            element = Some(self.join(element, t));
         }
         Type::list(element.unwrap_or_else(|| self.unifier.fresh()))
     }
@@ -429,13 +445,13 @@ impl Checker<'_> {
         for entry in entries.iter_mut() {
             self.check(&mut entry.key);
             let t = self.get(&entry.key);
-            key = Some(self.join(&entry.key, key, t));
+            key = Some(self.join(key, t));
             self.check(&mut entry.value);
             let mut t = self.get(&entry.value);
             if entry.optional {
                 t = self.unwrap(&entry.value, t);
             }
-            value = Some(self.join(&entry.value, value, t));
+            value = Some(self.join(value, t));
         }
         let key = key.unwrap_or_else(|| self.unifier.fresh());
         let value = value.unwrap_or_else(|| self.unifier.fresh());

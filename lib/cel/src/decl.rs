@@ -5,7 +5,7 @@
 //! makes one from an OpenAPI v3 schema by Kubernetes' rules; it knows nothing of validation.
 //! Bounds are estimated from the largest request where a schema states none.
 
-use crate::escape::{escape, unescape};
+use crate::escape::{escape, is_reserved, unescape};
 use crate::limits::REQUEST_BYTES;
 use crate::types::Type;
 use serde_json::Value;
@@ -249,7 +249,7 @@ impl DeclType {
             (DeclKind::Optional(of), _) => of.step(name),
             (DeclKind::List(list), "@items" | "@values") => Some(&list.item),
             (DeclKind::Map(value), "@items" | "@values") => Some(value),
-            (DeclKind::Object(o), _) => o.field(name),
+            (DeclKind::Object(o), _) => o.escaped_field(name),
             _ => None,
         }
     }
@@ -396,8 +396,18 @@ impl DeclType {
 }
 
 impl ObjectType {
-    /// The field that an identifier names, if expressions can see it.
+    /// The field that an identifier names, if expressions can see it. A field whose name is a reserved
+    /// word can be named as it is, too.
     pub(crate) fn field(&self, identifier: &str) -> Option<&DeclType> {
+        self.escaped_field(identifier).or_else(|| {
+            self.fields
+                .get(identifier)
+                .filter(|_| is_reserved(identifier))
+        })
+    }
+
+    /// The field that an identifier names by its escaped name only, as cost estimates look it up.
+    fn escaped_field(&self, identifier: &str) -> Option<&DeclType> {
         let property = unescape(identifier)?;
         let field = self.fields.get(&*property)?;
         (escape(&property).as_deref() == Some(identifier)).then_some(field)

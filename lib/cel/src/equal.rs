@@ -4,7 +4,7 @@
 //! does it; values of its libraries refuse to be compared with anything else. What looks odd here (a
 //! set compares raw JSON scalars, keys of map lists are looked up escaped) is observable there.
 
-use crate::decl::ListKind;
+use crate::decl::{DeclKind, ListKind};
 use crate::escape::escape;
 use crate::limits;
 use crate::number;
@@ -307,22 +307,58 @@ fn merge<'a>(a: &List<'a>, b: &List<'a>, decl: &'a crate::decl::ListType) -> Eva
 }
 
 /// An element added to a declared list is read again by the declaration, from its Go value. For those
-/// that are text in JSON but not in CEL this fails, there as here.
+/// that are text in JSON but not in CEL, and for those of another type, this fails, there as here.
 fn reread<'a>(item: Value<'a>, decl: &'a crate::decl::ListType) -> Eval<Value<'a>> {
-    let go_type = match item {
-        Value::Timestamp(_) => "time.Time",
-        Value::Duration(_) => "time.Duration",
-        Value::Bytes(_) => "[]uint8",
-        Value::Map(Map::Raw(m)) => {
-            return Ok(match &decl.item.kind {
-                crate::decl::DeclKind::Object(o) => Value::Map(Map::Object(m, o)),
-                crate::decl::DeclKind::Map(v) => Value::Map(Map::Values(m, v)),
-                _ => item,
-            });
+    let wanted = match (&decl.item.kind, &item) {
+        (DeclKind::Object(o), Value::Map(Map::Raw(m) | Map::Object(m, _) | Map::Values(m, _))) => {
+            return Ok(Value::Map(Map::Object(m, o)));
         }
-        _ => return Ok(item),
+        (DeclKind::Map(v), Value::Map(Map::Raw(m) | Map::Object(m, _) | Map::Values(m, _))) => {
+            return Ok(Value::Map(Map::Values(m, v)));
+        }
+        (DeclKind::List(list), Value::List(List::Raw(items) | List::Declared(items, _))) => {
+            return Ok(Value::List(List::Declared(items, list)));
+        }
+        (DeclKind::Int, Value::Int(_))
+        | (DeclKind::Bool, Value::Bool(_))
+        | (DeclKind::Double, Value::Double(_))
+        | (DeclKind::String, Value::String(_))
+        | (DeclKind::Dyn | DeclKind::IntOrString | DeclKind::Preserved, _) => return Ok(item),
+        (DeclKind::Double, Value::Int(i)) => return Ok(Value::Double(*i as f64)),
+        (DeclKind::Int, _) => "int",
+        (DeclKind::Bool, _) => "bool",
+        (DeclKind::Double, _) => "float",
+        (DeclKind::Object(_) | DeclKind::Map(_), _) => {
+            let text = "invalid data, expected a map for the provided schema with type=object";
+            return Err(CelError::new(text));
+        }
+        (DeclKind::List(_), _) => {
+            let text = "invalid data, expected an array for the provided schema with type=array";
+            return Err(CelError::new(text));
+        }
+        _ => "string",
     };
+    let given = native_type(&item);
     Err(CelError::new(format!(
-        "invalid data, expected string, got {go_type}"
+        "invalid data, expected {wanted}, got {given}"
     )))
+}
+
+/// The Go type behind a value.
+fn native_type(v: &Value<'_>) -> &'static str {
+    match v {
+        Value::Null => "structpb.NullValue",
+        Value::Bool(_) => "bool",
+        Value::Int(_) => "int64",
+        Value::Uint(_) => "uint64",
+        Value::Double(_) => "float64",
+        Value::String(_) | Value::Type(_) => "string",
+        Value::Bytes(_) => "[]uint8",
+        Value::Duration(_) => "time.Duration",
+        Value::Timestamp(_) => "time.Time",
+        Value::List(List::Owned(_)) => "[]ref.Val",
+        Value::List(_) => "[]interface {}",
+        Value::Map(Map::Owned(_)) => "map[ref.Val]ref.Val",
+        _ => "map[string]interface {}",
+    }
 }

@@ -35,6 +35,11 @@ const ESCAPES: [(&str, &str); 4] = [
     ("/", "slash"),
 ];
 
+/// Whether CEL keeps a word for itself.
+pub(crate) fn is_reserved(word: &str) -> bool {
+    RESERVED.contains(&word)
+}
+
 /// The identifier for a property, or `None` if there is none.
 pub fn escape(property: &str) -> Option<String> {
     let first = property.bytes().next()?;

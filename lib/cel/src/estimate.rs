@@ -6,9 +6,11 @@
 
 use crate::ast::{ACCUMULATOR, Expr, Fold, Kind, Literal};
 use crate::check::Checked;
-use crate::decl::DeclType;
+use crate::decl::{DeclKind, DeclType};
 use crate::types::Type;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 pub(crate) const TEXT: f64 = 0.1;
@@ -90,7 +92,50 @@ impl Entries {
     }
 }
 
-pub(crate) type Path = Vec<Arc<str>>;
+/// A path from a variable through the declarations.
+///
+/// It behaves as a Go slice does: appending writes into room that the copies of a path share. Two paths
+/// made from one can therefore end alike, and since cel-go estimates with such paths, so do we.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Path {
+    room: Rc<RefCell<Vec<Arc<str>>>>,
+    length: usize,
+}
+
+impl Path {
+    fn of(name: Arc<str>) -> Self {
+        Self {
+            room: Rc::new(RefCell::new(vec![name])),
+            length: 1,
+        }
+    }
+
+    pub(crate) fn with(&self, part: Arc<str>) -> Self {
+        let capacity = self.room.borrow().len();
+        if self.length < capacity {
+            self.room.borrow_mut()[self.length] = part;
+            return Self {
+                room: self.room.clone(),
+                length: self.length + 1,
+            };
+        }
+        let mut room = self.room.borrow().clone();
+        room.push(part);
+        room.resize((capacity * 2).max(1), "".into());
+        Self {
+            room: Rc::new(RefCell::new(room)),
+            length: self.length + 1,
+        }
+    }
+
+    fn parts(&self) -> Vec<Arc<str>> {
+        self.room.borrow()[..self.length].to_vec()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+}
 
 #[derive(Debug, Clone, Default)]
 struct Local {
@@ -105,7 +150,7 @@ pub(crate) fn estimate(checked: &Checked, decls: &BTreeMap<String, DeclType>) ->
     let mut coster = Coster {
         checked,
         decls,
-        paths: vec![Path::new(); count],
+        paths: vec![Path::default(); count],
         sizes: vec![None; count],
         entries: vec![None; count],
         locals: Vec::new(),
@@ -137,7 +182,7 @@ impl<'c> Coster<'c> {
             Kind::Ident(name) => {
                 let path = match self.local(name) {
                     Some(local) => local.path.clone(),
-                    None => vec![name.clone()],
+                    None => Path::of(name.clone()),
                 };
                 self.paths[e.id as usize] = path;
                 CostEstimate::fixed(1)
@@ -174,9 +219,7 @@ impl<'c> Coster<'c> {
         if test_only {
             return sum;
         }
-        let mut path = self.path(operand);
-        path.push(field.clone());
-        self.paths[e.id as usize] = path;
+        self.paths[e.id as usize] = self.path(operand).with(field.clone());
         match self.checked.type_of(operand) {
             Type::Map(_) | Type::Object(_) | Type::Named(_) | Type::Param(_) | Type::Var(_) => {
                 sum.plus(CostEstimate::fixed(1))
@@ -234,9 +277,7 @@ impl<'c> Coster<'c> {
             };
             if let (Some(part), Some(list)) = (part, args.first()) {
                 size = self.entry_sizes(list).map(|s| s.value);
-                let mut path = self.path(list);
-                path.push(part.into());
-                self.paths[e.id as usize] = path;
+                self.paths[e.id as usize] = self.path(list).with(part.into());
             }
             if size.is_none() {
                 size = self.size(e);
@@ -339,14 +380,10 @@ impl<'c> Coster<'c> {
         let key = entries.map(|e| e.key);
         let value = entries.map(|e| e.value);
         let range = self.path(&fold.range);
-        let local = |part: &str, size: Option<Size>| {
-            let mut path = range.clone();
-            path.push(part.into());
-            Local {
-                path,
-                size,
-                entries: None,
-            }
+        let local = |part: &str, size: Option<Size>| Local {
+            path: range.with(part.into()),
+            size,
+            entries: None,
         };
         match &fold.iter2 {
             Some(second) => {
@@ -387,12 +424,10 @@ impl<'c> Coster<'c> {
 
     fn node(&mut self, e: &'c Expr) -> Node<'c> {
         let mut path = self.path(e);
-        if path
-            .first()
-            .is_some_and(|p| matches!(&**p, ACCUMULATOR | "@result"))
-        {
-            path.clear();
+        if path.parts().first().is_some_and(|p| &**p == ACCUMULATOR) {
+            path = Path::default();
         }
+
         let computed = self.size(e);
         Node {
             expr: Some(e),
@@ -403,7 +438,8 @@ impl<'c> Coster<'c> {
     }
 
     /// The size that declarations give for a path, if they reach that far.
-    fn declared(&self, path: &[Arc<str>]) -> Option<Size> {
+    fn declared(&self, path: &Path) -> Option<Size> {
+        let path = path.parts();
         let (root, steps) = path.split_first()?;
         let mut decl = self.decls.get(&**root)?;
         for (i, step) in steps.iter().enumerate() {
@@ -411,6 +447,9 @@ impl<'c> Coster<'c> {
                 return (i + 1 == steps.len()).then_some(Size { min: 0, max: 0 });
             }
             decl = decl.step(step)?;
+        }
+        if matches!(decl.kind, DeclKind::Dyn) {
+            return None;
         }
         Some(Size {
             min: 0,
@@ -483,9 +522,11 @@ impl<'c> Coster<'c> {
             Type::Opaque(_, params) => params.first()?.clone(),
             _ => return None,
         };
-        let mut path = list.path.clone();
-        if !path.is_empty() {
-            path.push("@items".into());
+        // Here the original copies, so nothing is shared.
+        let mut path = Path::default();
+        if !list.path.is_empty() {
+            let parts = list.path.parts().into_iter().chain(["@items".into()]);
+            path = parts.fold(path, |path, part| path.with(part));
         }
         Some(Node {
             expr: None,

@@ -210,10 +210,11 @@ impl<'a> Machine<'a, '_> {
                 };
             }
         };
-        if a.qualifiers.is_empty() {
-            return Ok(base);
+        match base {
+            Value::Optional(_) => self.qualify(base, &a.qualifiers),
+            base if a.qualifiers.is_empty() => Ok(base),
+            base => self.qualify(base, &a.qualifiers),
         }
-        self.qualify(base, &a.qualifiers)
     }
 
     fn read_slot(&mut self, slot: usize) -> Step<Value<'a>> {
@@ -452,8 +453,7 @@ impl<'a> Machine<'a, '_> {
             Value::Map(map) => {
                 for key in map.keys() {
                     if let Some(slot) = fold.iter2 {
-                        let value = map.find(&key).map(|v| v.unwrap_or(Value::Null));
-                        self.slots[slot] = Some(value);
+                        self.slots[slot] = Some(map.at(&key));
                     }
                     if !self.turn(fold, Ok(key))? {
                         break;
@@ -583,7 +583,12 @@ fn go_type(value: &Value<'_>) -> &'static str {
         Value::Timestamp(_) => "types.Timestamp",
         Value::Type(_) => "*types.Type",
         Value::Optional(_) => "*types.Optional",
-        _ => "types.Value",
+        Value::List(List::Raw(_) | List::Owned(_)) => "*types.baseList",
+        Value::List(_) => "*common.unstructuredList",
+        Value::Map(Map::Raw(_) | Map::Owned(_)) => "*types.baseMap",
+        Value::Map(_) => "*common.unstructuredMap",
+        Value::Preserved(_) => "*common.unknownPreserved",
+        Value::Opaque(_) => "cel.Opaque",
     }
 }
 

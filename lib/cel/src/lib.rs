@@ -5,7 +5,8 @@
 //! Values are read straight from `serde_json::Value` through a [`DeclType`]; nothing is copied.
 //!
 //! **Invariant:** whatever text and data come from outside, compiling and evaluating end within the
-//! bounds of [`limits`] and never panic. Costs, verdicts and error texts are those of cel-go with
+//! bounds of [`limits`] and never panic (an optimised build needs a stack of 1 MiB for the deepest
+//! expression that is let in). Costs, verdicts and error texts are those of cel-go with
 //! Kubernetes' environment; `e2e/oracles/cel` holds the proof.
 //!
 //! Deliberately elsewhere: schemas and ratcheting (`hanse-schema`), messages of API errors, admission
@@ -36,6 +37,7 @@ mod net;
 mod number;
 mod opaque;
 mod parser;
+mod pattern;
 mod plan;
 mod quantity;
 mod semver;

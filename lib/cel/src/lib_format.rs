@@ -233,10 +233,11 @@ fn grouped(text: &str) -> String {
     out + decimals
 }
 
-/// Powers of ten are written out, as in print: `1.5 × 10⁰⁶`.
-fn scientific(d: f64, precision: usize) -> String {
+/// Powers of ten are written out, as in print: `1.500000×10⁰⁶`. What is asked for as a precision is
+/// taken as a width.
+fn scientific(d: f64, width: usize) -> String {
     const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
-    let text = format!("{d:.precision$e}");
+    let text = format!("{d:.PRECISION$e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let raised: String = format!("{:02}", exponent.abs())
@@ -244,7 +245,9 @@ fn scientific(d: f64, precision: usize) -> String {
         .filter_map(|c| DIGITS.get(c.to_digit(10)? as usize))
         .collect();
     let sign = if exponent < 0 { "⁻" } else { "" };
-    format!("{mantissa}\u{202f}×\u{202f}10{sign}{raised}")
+    let text = format!("{mantissa}×10{sign}{raised}");
+    let pad = width.saturating_sub(text.chars().count());
+    " ".repeat(pad) + &text
 }
 
 fn decimal(v: &Value<'_>) -> Formatted {

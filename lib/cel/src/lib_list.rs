@@ -78,10 +78,20 @@ fn list<'v, 'a>(args: &'v [Value<'a>], i: usize) -> Eval<&'v List<'a>> {
     }
 }
 
+/// What can be ordered at all.
+fn comparable(v: &Value<'_>) -> Eval<()> {
+    if crate::call::Trait::Compare.of(v) {
+        Ok(())
+    } else {
+        Err(CelError::no_overload())
+    }
+}
+
 fn is_sorted<'a>(args: &[Value<'a>], _: u64) -> Step<Value<'a>> {
     let mut previous: Option<Value<'a>> = None;
     for item in items(list(args, 0)?)? {
-        // What cannot be ordered does not count as out of order.
+        comparable(&item)?;
+        // Kinds that cannot be compared with each other do not count as out of order.
         if let Some(p) = &previous
             && matches!(order(p, &item), Ok(Ordering::Greater))
         {
@@ -107,6 +117,7 @@ fn sum<'a>(args: &[Value<'a>], zero: Value<'a>, remaining: u64) -> Step<Value<'a
 fn extreme<'a>(args: &[Value<'a>], name: &str, replace: Ordering) -> Eval<Value<'a>> {
     let mut best: Option<Value<'a>> = None;
     for item in items(list(args, 0)?)? {
+        comparable(&item)?;
         let better = best.as_ref().is_none_or(|b| order(b, &item) == Ok(replace));
         if better {
             best = Some(item);

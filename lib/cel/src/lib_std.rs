@@ -262,6 +262,23 @@ fn to_bytes<'a>(v: &Value<'a>) -> Eval<Value<'a>> {
 
 /// A float as Go's `ParseFloat` reads it.
 pub(crate) fn parse_double(text: &str) -> Option<f64> {
+    let digits = text.as_bytes();
+    let between = |i: usize| {
+        let digit = |i: Option<usize>| {
+            i.and_then(|i| digits.get(i))
+                .is_some_and(u8::is_ascii_digit)
+        };
+        digit(i.checked_sub(1)) && digit(Some(i + 1))
+    };
+    if digits
+        .iter()
+        .enumerate()
+        .any(|(i, b)| *b == b'_' && !between(i))
+    {
+        return None;
+    }
+    let text = text.replace('_', "");
+    let text = text.as_str();
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let word = unsigned.to_ascii_lowercase();
     if matches!(word.as_str(), "inf" | "infinity") {

@@ -112,11 +112,12 @@ fn last_index_of<'a>(args: &[Value<'a>], _: u64) -> Step<Value<'a>> {
     if start >= length {
         return Ok(Value::Int(-1));
     }
-    let last = start.min(length - part.chars().count() as i64);
-    let Some(at) = offset(text, last) else {
+    let count = part.chars().count() as i64;
+    let last = start.min(length - count);
+    let Some(end) = offset(text, last + count).filter(|_| last >= 0) else {
         return Ok(Value::Int(-1));
     };
-    let found = text[..at + part.len().min(text.len() - at)].rfind(part);
+    let found = text[..end].rfind(part);
     Ok(Value::Int(
         found.map_or(-1, |at| text[..at].chars().count() as i64),
     ))
@@ -228,12 +229,12 @@ fn quote(text: &str) -> String {
 
 pub(crate) fn matches<'a>(args: &[Value<'a>], _: u64) -> Step<Value<'a>> {
     let (text, pattern) = texts(args)?;
-    let regex = crate::call::compile_regex(pattern).map_err(CelError::new)?;
+    let regex = crate::pattern::compile(pattern).map_err(CelError::new)?;
     Ok(Value::Bool(regex.is_match(text)))
 }
 
 fn compiled(pattern: &str) -> Eval<Regex> {
-    let compiled = crate::call::compile_regex(pattern);
+    let compiled = crate::pattern::compile(pattern);
     compiled.map_err(|e| CelError::new(format!("Illegal regex: {e}")))
 }
 

@@ -28,7 +28,7 @@ pub const STRING_BYTES: usize = 32 << 20;
 /// Longest list that an evaluation may build.
 pub const LIST_ITEMS: usize = 4 << 20;
 /// Largest regular expression program, in bytes.
-pub const REGEX_BYTES: usize = 1 << 20;
+pub const REGEX_BYTES: usize = 10 << 20;
 /// Largest precision that a format clause may ask for.
 pub const FORMAT_PRECISION: usize = 10_000;
 

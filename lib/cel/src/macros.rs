@@ -3,7 +3,7 @@
 //! Start at [`find`]. Expansions have to be node for node those of cel-go, because static and runtime
 //! cost count the nodes. Which macros exist in which Kubernetes version is decided by [`MacroSet`].
 
-use crate::ast::{ACCUMULATOR, Expr, Fold, Id, Kind, Literal, op};
+use crate::ast::{ACCUMULATOR, Expr, Fold, Id, Kind, Literal, OLD_ACCUMULATOR, op};
 use crate::parser::{Parser, call};
 use std::sync::Arc;
 
@@ -230,12 +230,12 @@ fn loop_of(
                 message,
             });
         }
-        if &*iter != ACCUMULATOR && &*other == ACCUMULATOR {
+        if &*iter != OLD_ACCUMULATOR && &*other == OLD_ACCUMULATOR {
             return Err(hidden(second.id));
         }
         iter2 = Some(other);
     }
-    if &*iter == ACCUMULATOR {
+    if &*iter == OLD_ACCUMULATOR {
         return Err(hidden(first.id));
     }
     let mut rest: Vec<Expr> = args.collect();

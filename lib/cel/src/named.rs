@@ -209,7 +209,7 @@ fn qualified_name(text: &str) -> Vec<String> {
         }
         _ => {
             let examples = ["MyName", "my.name", "123-abc"];
-            let text = regex_error(&format!("a qualified name {WHAT}"), NAME_PART, &examples);
+            let text = regex_error(&format!("a valid label key {WHAT}"), NAME_PART, &examples);
             return vec![format!(
                 "{text} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
             )];

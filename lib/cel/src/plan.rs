@@ -288,7 +288,7 @@ impl Planner<'_> {
             && let Some(Node::Const(Value::String(pattern))) = args.get(1)
             && args.len() == 2
         {
-            let regex = call::compile_regex(pattern)?;
+            let regex = crate::pattern::compile(pattern)?;
             let target = Target::Regex(regex);
             return Ok(Call {
                 function: name,

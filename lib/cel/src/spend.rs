@@ -234,7 +234,14 @@ fn smaller(args: &[Eval<Value<'_>>]) -> u64 {
 }
 
 fn list_call(factor: f64, size: u64) -> u64 {
-    ((size as f64 * factor) as u64).saturating_add(1 + LIST)
+    let scaled = size as f64 * factor;
+    // A negative factor wraps around, as Go's conversion does on the machines that matter.
+    let scaled = if scaled < 0.0 {
+        scaled as i64 as u64
+    } else {
+        scaled as u64
+    };
+    scaled.wrapping_add(1 + LIST)
 }
 
 fn self_compare(list: Option<&Eval<Value<'_>>>) -> u64 {
@@ -269,7 +276,7 @@ fn traversal(value: &Eval<Value<'_>>) -> u64 {
         Value::List(l) => (0..l.len()).map(|i| traversal(&l.get(i))).sum(),
         Value::Map(m) => {
             let entries = m.keys().into_iter().map(|k| {
-                let value = m.find(&k).map(|v| v.unwrap_or(Value::Null));
+                let value = m.at(&k);
                 traversal(&Ok(k)) + traversal(&value)
             });
             entries.sum()

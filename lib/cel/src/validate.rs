@@ -42,7 +42,7 @@ fn check_literal(e: &Expr, found: &mut Vec<(u32, String)>) {
         ("duration", _) => false,
         ("timestamp", Literal::String(s)) => matches!(time::parse_timestamp(s), Ok(Some(_))),
         ("timestamp", Literal::Int(i)) => time::Timestamp::from_seconds(*i).is_ok(),
-        ("matches", Literal::String(s)) => crate::call::compile_regex(s).is_ok(),
+        ("matches", Literal::String(s)) => crate::pattern::compile(s).is_ok(),
         _ => true,
     };
     if !fine {

@@ -384,11 +384,13 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The value as Go's reflection-free path sees it: declared views lose their declaration.
+    /// The value inside an optional once that was named: declared views lose their declaration.
     pub(crate) fn undeclared(&self) -> Value<'a> {
         match self {
             Self::Map(Map::Object(m, _) | Map::Values(m, _)) => Self::Map(Map::Raw(m)),
             Self::List(List::Declared(items, _)) => Self::List(List::Raw(items)),
+            Self::Preserved(json) => raw(json),
+            Self::Type(name) => Self::String(name.clone()),
             other => other.clone(),
         }
     }
@@ -505,6 +507,12 @@ impl<'a> Map<'a> {
         }
     }
 
+    /// The value of a key that there is. A null property has a key and no value.
+    pub(crate) fn at(&self, key: &Value<'a>) -> Eval<Value<'a>> {
+        let missing = || CelError::new(format!("no such key: {}", crate::number::plain(key)));
+        self.find(key)?.ok_or_else(missing)
+    }
+
     fn find_owned(m: &BTreeMap<Key<'a>, Value<'a>>, key: &Value<'a>) -> Option<Value<'a>> {
         let key = Key::from_value(key)?;
         let found = m.get(&key);
@@ -515,6 +523,12 @@ impl<'a> Map<'a> {
 
     pub(crate) fn has_owned(m: &BTreeMap<Key<'a>, Value<'a>>, key: &Value<'a>) -> bool {
         Self::find_owned(m, key).is_some()
+    }
+
+    /// All entries that expressions see, each value read as declared.
+    pub fn entries(&self) -> Vec<(Key<'a>, Result<Value<'a>, CelError>)> {
+        let entry = |key: Value<'a>| Some((Key::from_value(&key)?, self.at(&key)));
+        self.keys().into_iter().filter_map(entry).collect()
     }
 
     /// The keys that expressions see: escaped identifiers for objects.
