@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::{Rng, Seams, Simulation, Turn};
+use crate::{Rng, SECTOR_BYTES, Seams, SimulatedDisk, Simulation, Turn};
 
 fn story(seed: u64) -> (Vec<(u64, Duration)>, u64, String) {
     let machine = Simulation::new(seed);
@@ -119,4 +119,32 @@ fn both_kinds_run_blocking_work_and_time_out() {
         .build()
         .unwrap();
     runtime.block_on(async { blocking_and_timeouts(Seams::real()).await });
+}
+
+#[test]
+fn a_disk_keeps_what_was_synced_and_tears_the_rest() {
+    let chance = Simulation::new(5);
+    let disk = SimulatedDisk::new();
+    disk.write(0, &[1; 4 * SECTOR_BYTES]).unwrap();
+    disk.sync().unwrap();
+    disk.write(100, &[2; 2 * SECTOR_BYTES]).unwrap();
+    let mut outcomes = std::collections::BTreeSet::new();
+    for _ in 0..100 {
+        let after = disk.power_cut(&chance);
+        let mut bytes = vec![0; 4 * SECTOR_BYTES];
+        after.read(0, &mut bytes).unwrap();
+        assert!(bytes[..100].iter().all(|byte| *byte == 1));
+        assert!(
+            bytes[100 + 2 * SECTOR_BYTES..]
+                .iter()
+                .all(|byte| *byte == 1)
+        );
+        let torn = [100, SECTOR_BYTES, 2 * SECTOR_BYTES].map(|at| bytes[at]);
+        outcomes.insert(torn);
+    }
+    assert_eq!(outcomes.len(), 8, "three sectors, each there or not");
+    disk.fail_after(1);
+    assert!(disk.sync().is_ok());
+    assert!(disk.sync().is_err() && disk.write(0, &[0]).is_err());
+    assert!(disk.read(0, &mut [0]).is_ok());
 }

@@ -48,7 +48,7 @@ pub(crate) struct Loop {
     shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
     retention: Retention,
-    note: Acknowledged,
+    note: Option<Acknowledged>,
     numbers: Numbers,
     marks: VecDeque<Mark>,
     record: Vec<u8>,
@@ -74,7 +74,7 @@ impl Loop {
         shared: Arc<Shared>,
         clock: Arc<dyn Clock>,
         retention: Retention,
-        note: Acknowledged,
+        note: Option<Acknowledged>,
         start: Start,
     ) -> Self {
         let Start {
@@ -173,7 +173,8 @@ impl Loop {
         self.marks.drain(..written.forgotten);
         self.marks.extend(written.mark);
         if !written.commits.is_empty()
-            && let Err(error) = self.note.note(self.numbers.revision)
+            && let Some(note) = &mut self.note
+            && let Err(error) = note.note(self.numbers.revision)
         {
             // The note only ever finds faults of others; without it the data is as safe.
             tracing::warn!(%error, "the acknowledged revision could not be noted");

@@ -152,16 +152,44 @@ impl RedbStore {
         let directory = &config.directory;
         std::fs::create_dir_all(directory).map_err(|source| io(directory, source))?;
         let path = directory.join("hanse.redb");
-        let database = open_database(&path, config.cache_bytes)?;
+        if !path.exists() {
+            make(directory, &path, config)?;
+        }
+        let database = builder(config).open(&path);
+        let database = database.map_err(|error| opening(&path, error))?;
         let start = prepare(&database)?;
         let note = directory.join("acknowledged");
         let (note, acknowledged) = Acknowledged::open(&note).map_err(|source| io(&note, source))?;
         if acknowledged > start.revision {
+            let found = start.revision;
             return Err(OpenError::Lost {
                 acknowledged,
-                found: start.revision,
+                found,
             });
         }
+        Ok(Self::start(config, seams, database, start, Some(note)))
+    }
+
+    /// Opens the store over any storage instead of the directory: for disks that are simulated.
+    /// Without a second file, what was acknowledged is not noted.
+    pub fn open_on(
+        storage: impl redb::StorageBackend,
+        config: &Config,
+        seams: &Seams,
+    ) -> Result<Self, OpenError> {
+        let database = builder(config).create_with_backend(storage);
+        let database = database.map_err(|error| opening(&config.directory, error))?;
+        let start = prepare(&database)?;
+        Ok(Self::start(config, seams, database, start, None))
+    }
+
+    fn start(
+        config: &Config,
+        seams: &Seams,
+        database: Database,
+        start: Start,
+        note: Option<Acknowledged>,
+    ) -> Self {
         let published = Published {
             revision: start.revision,
             floor: start.floor,
@@ -178,11 +206,11 @@ impl RedbStore {
         let worker = seams
             .spawner
             .worker("store-commit", Box::new(move || turn.step()));
-        Ok(Self {
+        Self {
             shared,
             worker,
             seams: seams.clone(),
-        })
+        }
     }
 
     /// Commits what waits, closes the files and waits for it. The handle may be used no more:
@@ -233,14 +261,38 @@ fn io(path: &Path, source: std::io::Error) -> OpenError {
     }
 }
 
-fn open_database(path: &Path, cache_bytes: usize) -> Result<Database, OpenError> {
+/// Makes the file under another name first: a new one that a power cut left unfinished is not
+/// mistaken for a broken one.
+fn make(directory: &Path, path: &Path, config: &Config) -> Result<(), OpenError> {
+    let unfinished = directory.join("hanse.redb.new");
+    match std::fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(io(&unfinished, error));
+        }
+        _ => {}
+    }
+    let database = builder(config).create(&unfinished);
+    let database = database.map_err(|error| opening(&unfinished, error))?;
+    create(&database)?;
+    drop(database);
+    std::fs::rename(&unfinished, path).map_err(|source| io(path, source))?;
+    // The name has to be as durable as the file.
+    let named = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
+    named.map_err(|source| io(directory, source))
+}
+
+fn builder(config: &Config) -> redb::Builder {
     let mut builder = Database::builder();
-    builder.set_cache_size(cache_bytes);
-    builder.create(path).map_err(|error| match error {
+    builder.set_cache_size(config.cache_bytes);
+    builder
+}
+
+fn opening(path: &Path, error: redb::DatabaseError) -> OpenError {
+    match error {
         redb::DatabaseError::DatabaseAlreadyOpen => OpenError::Locked(path.to_owned()),
         redb::DatabaseError::Storage(redb::StorageError::Io(source)) => io(path, source),
         error => OpenError::Database(format!("{}: {error}", path.display())),
-    })
+    }
 }
 
 /// Where the loop begins.

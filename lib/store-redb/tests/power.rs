@@ -1,0 +1,195 @@
+//! Power cuts: the disk stops in the middle of anything, what was not synced is lost in part, and
+//! the store opens again with everything that was acknowledged and nothing by halves.
+//!
+//! The file is made before the first cut: a new store gets its name only when it is whole.
+//! `HANSE_POWER_SEEDS=N` runs more seeds than the usual ones.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hanse_seams::{Rng, SimulatedDisk, Simulation};
+use hanse_store::{Batch, CommitError, Expect, Op, Retention, Revision, Store};
+use hanse_store_redb::{Config, RedbStore};
+use parking_lot::Mutex;
+
+const WRITERS: u64 = 4;
+
+#[derive(Debug)]
+struct Storage(SimulatedDisk);
+
+impl redb::StorageBackend for Storage {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write(offset, data)
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::new("on a simulated disk");
+    // A short past, so that compaction is cut as well.
+    config.retention = Retention {
+        age: Duration::MAX,
+        bytes: 40_000,
+    };
+    config
+}
+
+/// What the world was told: for each writer its last number, and the latest revision.
+#[derive(Clone, Default)]
+struct Told {
+    acknowledged: [u64; WRITERS as usize],
+    tried: [u64; WRITERS as usize],
+    revision: Revision,
+}
+
+fn op(key: String, number: u64) -> Op {
+    let value = [&number.to_be_bytes()[..], &[7; 500]].concat();
+    Op {
+        key: key.into(),
+        expect: Expect::Any,
+        put: Some(value.into()),
+        attachment: None,
+    }
+}
+
+/// Writes the same number under two keys at once, until the disk fails.
+async fn write(store: Arc<RedbStore>, writer: u64, told: Arc<Mutex<Told>>) {
+    let place = writer as usize;
+    loop {
+        let number = {
+            let mut told = told.lock();
+            told.tried[place] += 1;
+            told.tried[place]
+        };
+        let ops = ["left", "right"]
+            .map(|side| op(format!("{writer}/{side}"), number))
+            .to_vec();
+        match store
+            .commit(Batch {
+                lane: writer,
+                checks: Vec::new(),
+                ops,
+            })
+            .await
+        {
+            Ok(committed) => {
+                let mut told = told.lock();
+                told.acknowledged[place] = number;
+                told.revision = told.revision.max(committed.revision);
+            }
+            Err(CommitError::Unavailable(_)) => return,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// One life on the disk: opens, writes until the power goes. False when it went while opening.
+fn life(seed: u64, disk: &SimulatedDisk, told: &Arc<Mutex<Told>>) -> bool {
+    let machine = Simulation::new(seed);
+    let Ok(store) = RedbStore::open_on(Storage(disk.clone()), &config(), &machine.seams()) else {
+        return false;
+    };
+    let store = Arc::new(store);
+    let seams = machine.seams();
+    let (writing, known) = (store.clone(), told.clone());
+    let ended = machine.run(async move {
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| seams.spawn("writer", write(writing.clone(), writer, known.clone())))
+            .collect();
+        for writer in &writers {
+            writer.ended().await;
+        }
+        writing.failure().is_some()
+    });
+    assert_eq!(
+        ended,
+        Some(true),
+        "writers stop only when the store says why"
+    );
+    drop(store);
+    machine.run_ready();
+    true
+}
+
+fn number(store: &Arc<RedbStore>, machine: &Simulation, key: String) -> u64 {
+    let read = store.get(Bytes::from(key), None);
+    let entry = machine.run(read).unwrap().unwrap();
+    entry.map_or(0, |entry| {
+        u64::from_be_bytes(entry.value[..8].try_into().unwrap())
+    })
+}
+
+/// Opens what the power cut left, compares, and returns the disk for the next life.
+fn check(seed: u64, disk: SimulatedDisk, told: &Arc<Mutex<Told>>) -> SimulatedDisk {
+    let machine = Simulation::new(seed);
+    let store = RedbStore::open_on(Storage(disk.clone()), &config(), &machine.seams());
+    let store = Arc::new(store.unwrap_or_else(|error| panic!("seed {seed}: {error}")));
+    let mut known = told.lock();
+    assert!(
+        store.revision() >= known.revision,
+        "seed {seed}: acknowledged revisions are lost"
+    );
+    for writer in 0..WRITERS {
+        let place = writer as usize;
+        let left = number(&store, &machine, format!("{writer}/left"));
+        let right = number(&store, &machine, format!("{writer}/right"));
+        assert_eq!(left, right, "seed {seed}: a commit is half there");
+        let possible = known.acknowledged[place]..=known.tried[place];
+        assert!(
+            possible.contains(&left),
+            "seed {seed}: {left} is not in {possible:?}"
+        );
+        known.tried[place] = left;
+        known.acknowledged[place] = left;
+    }
+    known.revision = store.revision();
+    drop(known);
+    drop(store);
+    machine.run_ready();
+    disk
+}
+
+#[test]
+fn power_cuts_lose_nothing_that_was_acknowledged() {
+    let seeds = std::env::var("HANSE_POWER_SEEDS")
+        .ok()
+        .and_then(|seeds| seeds.parse().ok());
+    let (mut commits, mut lives) = (0, 0);
+    for seed in 0..seeds.unwrap_or(60u64) {
+        let chance = Simulation::new(seed ^ 0xd15c);
+        let told = Arc::new(Mutex::new(Told::default()));
+        let mut disk = check(seed, SimulatedDisk::new(), &told);
+        for _ in 0..4 {
+            // Some cuts come while the file is opened, most in the middle of commits.
+            let most = if chance.below(4) == 0 { 40 } else { 1500 };
+            disk.fail_after(chance.below(most));
+            lives += u32::from(life(chance.u64(), &disk, &told));
+            disk = check(seed, disk.power_cut(&chance), &told);
+        }
+        commits += told.lock().revision.0;
+    }
+    println!("{lives} lives, {commits} commits");
+    assert!(
+        commits > 1000,
+        "too little happened to prove anything: {commits} commits"
+    );
+}
