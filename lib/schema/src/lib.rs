@@ -3,7 +3,7 @@
 //! Start at [`Schema`]. [`field`], [`names`] and [`meta`] are the vocabulary in which every room
 //! says what is wrong with an object. Inside, [`props`] is a schema as written, [`node`] as
 //! compiled; one file per verb walks the compiled tree: `prune`, `default`, `validate`, `lists`,
-//! `embedded`. [`crd`] is all about CustomResourceDefinitions. The crate is pure: no I/O, no clock. Invariant: on the same input the answers are
+//! `embedded`; [`rules`] are those in CEL. [`crd`] is all about CustomResourceDefinitions. The crate is pure: no I/O, no clock. Invariant: on the same input the answers are
 //! those of Kubernetes' apiextensions, which the oracle under `e2e/oracles/schema` checks.
 
 pub mod crd;
@@ -24,10 +24,12 @@ mod pattern;
 pub mod props;
 mod prune;
 mod ratchet;
+pub mod rules;
 mod schema;
 mod structural;
 mod trail;
 pub mod uri;
 mod validate;
 
+pub use rules::CelOutcome;
 pub use schema::{Schema, blocking_error};

@@ -55,7 +55,7 @@ fn walk(node: &Node, value: &Value, at: &Trail<'_>, errors: &mut ErrorList) {
 }
 
 /// Places where a value stands for the second time.
-fn repeated<'v>(values: impl Iterator<Item = &'v Value>) -> Vec<usize> {
+pub fn repeated<'v>(values: impl Iterator<Item = &'v Value>) -> Vec<usize> {
     // An integer and a float are different values here; their JSON may be the same.
     let key = |value: &Value| match value {
         Value::Number(n) => format!("{}{}", if n.is_i64() { 'i' } else { 'f' }, n),

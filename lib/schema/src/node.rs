@@ -91,6 +91,8 @@ pub struct Checks {
     pub min_length: Option<i64>,
     pub max_items: Option<i64>,
     pub min_items: Option<i64>,
+    /// Only in schemas that CRD validation is about to refuse.
+    pub unique_items: bool,
     pub max_properties: Option<i64>,
     pub min_properties: Option<i64>,
     pub pattern: Option<Regex>,
@@ -266,6 +268,7 @@ fn compile_checks(props: &Props) -> Option<Box<Checks>> {
         || props.maximum.is_some()
         || props.minimum.is_some()
         || props.multiple_of.is_some()
+        || props.unique_items
         || [
             props.max_length,
             props.min_length,
@@ -287,6 +290,7 @@ fn compile_checks(props: &Props) -> Option<Box<Checks>> {
             min_length: props.min_length,
             max_items: props.max_items,
             min_items: props.min_items,
+            unique_items: props.unique_items,
             max_properties: props.max_properties,
             min_properties: props.min_properties,
             pattern: pattern::compile(&props.pattern).ok(),

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError, Weak};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::field::{BadValue, Error, ErrorList, ErrorType, Path};
 use crate::node::Node;
 use crate::props::Props;
+use crate::rules::{self, CelOutcome, RuleTree};
 use crate::validate::{self, Mode};
 use crate::{default, embedded, lists, object_meta, prune, structural};
 
@@ -25,6 +26,8 @@ struct Inner {
     root: Node,
     /// The schema as canonical JSON, for OpenAPI.
     source: Box<[u8]>,
+    /// Rules in CEL, compiled when the first object needs them.
+    rules: OnceLock<RuleTree>,
 }
 
 static SHARED: LazyLock<Mutex<HashMap<[u8; 32], Weak<Inner>>>> = LazyLock::new(Mutex::default);
@@ -73,10 +76,12 @@ impl Schema {
         }
         structural::validate(&props, &path).into_result()?;
         let root = Node::compile(&props);
+        let rules = OnceLock::new();
         let fresh = Arc::new(Inner {
             hash,
             root,
             source: bytes.into(),
+            rules,
         });
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(other) = shared.get(&hash).and_then(Weak::upgrade) {
@@ -168,6 +173,31 @@ impl Schema {
         }
         self.validate_lists(new, Some(old), &mut errors);
         errors
+    }
+
+    /// Whether the schema has rules in CEL.
+    pub fn has_rules(&self) -> bool {
+        self.0.root.has_rules
+    }
+
+    /// Evaluates the rules in CEL, unless [`blocking_error`] has one for the errors found before.
+    /// With `old`, rules that compare with it run, and broken ones about what did not change
+    /// become warnings. `budget` is [`rules::OBJECT_BUDGET`] for a whole request.
+    pub fn validate_cel(&self, new: &Value, old: Option<&Value>, budget: i64) -> CelOutcome {
+        let root = &self.0.root;
+        if !root.has_rules {
+            let (errors, warnings) = (ErrorList::new(), Vec::new());
+            return CelOutcome {
+                errors,
+                warnings,
+                remaining: budget,
+            };
+        }
+        let tree = self.0.rules.get_or_init(|| {
+            let source = serde_json::from_slice(&self.0.source).unwrap_or_default();
+            RuleTree::compile(root, &source, true)
+        });
+        rules::evaluate(tree, root, new, old, true, &Path::nil(), budget)
     }
 
     fn validate_lists(&self, new: &Value, old: Option<&Value>, errors: &mut ErrorList) {

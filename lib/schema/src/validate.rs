@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use crate::field::{BadValue, Error, ErrorList, ErrorType, Path};
 use crate::go;
 use crate::limits::ERRORS_MAX;
+use crate::lists;
 use crate::node::{Additional, Checks, Junctors, Node, Type};
 use crate::ratchet;
 
@@ -460,6 +461,9 @@ impl Walk<'_> {
             }
             if let Some(max) = checks.max_items.filter(|max| size > *max) {
                 outcome.add(self.too_many(at, size, max, "items"));
+            }
+            if checks.unique_items && !lists::repeated(items.iter()).is_empty() {
+                outcome.add(self.invalid(at, "", "shouldn't contain duplicates"));
             }
         }
         outcome.matches += 1;

@@ -10,6 +10,7 @@ use crate::field::{Error, ErrorList, Path};
 use crate::node::Node;
 use crate::props::Props;
 use crate::prune;
+use crate::rules::{OBJECT_BUDGET, RuleTree, evaluate};
 use crate::validate::{self, Mode};
 
 /// The way from a resource down to a value in it.
@@ -44,19 +45,42 @@ impl Around<'_> {
     }
 }
 
-/// Everything wrong with the defaults of a structural schema; `path` is that of the schema.
-pub fn validate(props: &Props, path: &Path, require_pruned: bool) -> ErrorList {
+/// Everything wrong with the defaults of a structural schema, whose JSON is `source`; `path` is
+/// that of the schema.
+pub fn validate(props: &Props, source: &Value, path: &Path, require_pruned: bool) -> ErrorList {
     let root = Node::compile(props);
-    let mut errors = ErrorList::new();
+    let mut found = Found {
+        errors: ErrorList::new(),
+        budget: OBJECT_BUDGET,
+    };
     if root.has_defaults {
         let walk = Walk {
             resource: &root,
             inside_meta: false,
             require_pruned,
         };
-        walk.node(props, &root, true, Around::Resource, path, &mut errors);
+        let place = Place {
+            props,
+            node: &root,
+            source,
+        };
+        walk.node(place, true, Around::Resource, path, &mut found);
     }
-    errors
+    found.errors
+}
+
+/// Errors so far, and what evaluating rules may still cost.
+struct Found {
+    errors: ErrorList,
+    budget: i64,
+}
+
+/// A schema as written, as compiled, and as JSON.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    props: &'a Props,
+    node: &'a Node,
+    source: &'a Value,
 }
 
 #[derive(Clone, Copy)]
@@ -71,14 +95,18 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn node(
         mut self,
-        props: &Props,
-        node: &'a Node,
+        place: Place<'a>,
         is_root: bool,
         mut around: Around<'_>,
         path: &Path,
-        errors: &mut ErrorList,
+        found: &mut Found,
     ) {
-        if !node.has_defaults {
+        let Place {
+            props,
+            node,
+            source,
+        } = place;
+        if !node.has_defaults || found.budget < 0 {
             return;
         }
         let is_resource = is_root || node.embedded;
@@ -89,31 +117,46 @@ impl<'a> Walk<'a> {
         }
         if let Some(default) = &props.default {
             let at = path.child("default");
-            if self.inside_meta {
-                self.in_metadata(node, default, around, &at, errors);
+            let before = found.errors.len();
+            let value = if self.inside_meta {
+                self.in_metadata(node, default, around, &at, &mut found.errors)
             } else {
-                self.plain(node, default, is_resource, &at, errors);
+                self.plain(node, default, is_resource, &at, &mut found.errors)
+            };
+            let is_good = |found: &Found| {
+                // A default with unknown fields is judged on.
+                let unknown = found.errors.iter().skip(before);
+                unknown.filter(|e| e.detail != UNKNOWN_FIELDS).count() == 0
+            };
+            if node.has_rules && is_good(found) {
+                rules(place, is_resource, &value, &at, found);
             }
         }
         if let (Some(schema), Some(child)) = (props.item_schema(), node.items.as_deref()) {
             let around = Around::Item(&around);
-            self.node(schema, child, false, around, &path.child("items"), errors);
+            let below = source.get("items").unwrap_or(&Value::Null);
+            let place = Place {
+                props: schema,
+                node: child,
+                source: below,
+            };
+            self.node(place, false, around, &path.child("items"), found);
         }
         for (name, schema) in &props.properties {
             let Some(child) = node.property(name) else {
                 continue;
             };
-            let mut below = self;
-            below.inside_meta |= is_resource && prune::is_meta_field(name);
+            let mut walk = self;
+            walk.inside_meta |= is_resource && prune::is_meta_field(name);
             let at = path.child("properties").key(name);
-            below.node(
-                schema,
-                child,
-                false,
-                Around::Field(&around, name),
-                &at,
-                errors,
-            );
+            let below = source.get("properties").and_then(|p| p.get(name));
+            let source = below.unwrap_or(&Value::Null);
+            let place = Place {
+                props: schema,
+                node: child,
+                source,
+            };
+            walk.node(place, false, Around::Field(&around, name), &at, found);
         }
     }
 
@@ -124,7 +167,7 @@ impl<'a> Walk<'a> {
         around: Around<'_>,
         at: &Path,
         errors: &mut ErrorList,
-    ) {
+    ) -> Value {
         let mut resource = around.wrap(default.clone());
         if let Some(map) = resource.as_object_mut() {
             map.entry("kind").or_insert_with(|| "Validation".into());
@@ -136,13 +179,16 @@ impl<'a> Walk<'a> {
         };
         let nil = Path::nil();
         if let Err(why) = embedded::coerce(self.resource, &mut resource, &nil, true, false) {
-            return errors.push(bad(why.to_string()));
+            errors.push(bad(why.to_string()));
+            return default.clone();
         }
         let found = embedded::validate(self.resource, &resource, &nil, true);
-        if !found.is_empty() {
-            return errors.push(bad(found.to_string()));
+        if found.is_empty() {
+            errors.extend(validate::validate(node, default, None, at, Mode::AsWritten));
+        } else {
+            errors.push(bad(found.to_string()));
         }
-        errors.extend(validate::validate(node, default, None, at, Mode::AsWritten));
+        default.clone()
     }
 
     fn plain(
@@ -152,24 +198,45 @@ impl<'a> Walk<'a> {
         is_resource: bool,
         at: &Path,
         errors: &mut ErrorList,
-    ) {
+    ) -> Value {
         let mut pruned = default.clone();
         prune::prune(node, &mut pruned, is_resource);
         let mut value = default.clone();
         let coerced = embedded::coerce(node, &mut value, at, is_resource, false);
         if self.require_pruned && pruned != *default {
             // Kubernetes shows the value as it is after the step before.
-            errors.push(Error::invalid(at, &value, "must not have unknown fields"));
+            errors.push(Error::invalid(at, &value, UNKNOWN_FIELDS));
         }
         if let Err(error) = coerced {
-            return errors.push(error);
+            errors.push(error);
+            return value;
         }
         let found = embedded::validate(node, &value, at, is_resource);
-        if !found.is_empty() {
-            return errors.extend(found);
+        if found.is_empty() {
+            errors.extend(validate::validate(node, &value, None, at, Mode::AsWritten));
+        } else {
+            errors.extend(found);
         }
-        errors.extend(validate::validate(node, &value, None, at, Mode::AsWritten));
+        value
     }
+}
+
+const UNKNOWN_FIELDS: &str = "must not have unknown fields";
+
+/// Rules must hold for a default that was there before and for one that is new.
+fn rules(place: Place<'_>, is_resource: bool, value: &Value, at: &Path, found: &mut Found) {
+    let tree = RuleTree::compile(place.node, place.source, is_resource);
+    let judge = |old| evaluate(&tree, place.node, value, old, false, at, found.budget);
+    let same = judge(Some(value));
+    let mut remaining = same.remaining;
+    if same.errors.is_empty() {
+        let fresh = judge(None);
+        remaining = remaining.min(fresh.remaining);
+        found.errors.extend(fresh.errors);
+    } else {
+        found.errors.extend(same.errors);
+    }
+    found.budget = remaining;
 }
 
 /// Whether a schema has a default that pruning would change: such are let be once stored.

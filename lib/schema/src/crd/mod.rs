@@ -10,6 +10,7 @@ mod defaults;
 pub mod field_path;
 mod options;
 mod render;
+mod rules;
 mod schema;
 mod spec;
 pub mod status;

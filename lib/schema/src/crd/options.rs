@@ -6,6 +6,7 @@ use super::types::{Definition, Spec};
 use super::{conversion, defaults, schema};
 use crate::field::Path;
 use crate::props::Props;
+use crate::rules::Environments;
 use crate::structural;
 
 /// Rules that may be off on update.
@@ -25,6 +26,8 @@ pub struct Options {
     pub too_many_selectable: BTreeSet<String>,
     /// Versions whose schema did not change: the cost of single rules is not looked at again.
     pub unchanged_schemas: BTreeSet<String>,
+    /// What rules in CEL may use.
+    pub environments: Environments,
 }
 
 /// Most selectable fields of a version.
@@ -46,6 +49,7 @@ impl Options {
             allow_bad_ca_bundle: true,
             too_many_selectable: BTreeSet::new(),
             unchanged_schemas: BTreeSet::new(),
+            environments: Environments::default(),
         }
     }
 
@@ -66,6 +70,7 @@ impl Options {
             allow_bad_ca_bundle: conversion::allows_bad_ca_bundle(old),
             too_many_selectable: too_many_selectable(&new.spec, &old.spec),
             unchanged_schemas: unchanged_schemas(&new.spec, &old.spec),
+            environments: Environments::written(old.spec.schemas()),
         }
     }
 }
@@ -100,7 +105,7 @@ fn too_many_selectable(new: &Spec, old: &Spec) -> BTreeSet<String> {
 
 fn unchanged_schemas(new: &Spec, old: &Spec) -> BTreeSet<String> {
     let unchanged = |name: &&String| {
-        old.versions.iter().any(|v| v.name == **name) && new.schema_of(name) == old.schema_of(name)
+        old.schema_of(name).is_some() && new.schema_of(name) == old.schema_of(name)
     };
     new.versions
         .iter()

@@ -3,6 +3,7 @@
 //! Start at [`validate`]. Errors of the schema come before errors of its rules in CEL.
 
 use super::options::Options;
+use super::rules::{Costs, Judge, RuleScope};
 use super::types::Validation;
 use super::{defaults, field_path, render};
 use crate::field::{BadValue, Error, ErrorList, Path};
@@ -27,7 +28,7 @@ pub fn validate(
     validation: &Validation,
     has_status: bool,
     options: &Options,
-    _unchanged: bool,
+    unchanged: bool,
     path: &Path,
     errors: &mut ErrorList,
 ) {
@@ -47,26 +48,37 @@ pub fn validate(
         ));
     }
     let mut unreadable = None;
+    let mut judge_rules = false;
     if options.structural {
         unreadable = structural::convert_error(schema);
         if unreadable.is_none() {
             let mut found = structural::validate(schema, &at);
             if found.is_empty() {
-                found = defaults::validate(schema, &at, options.pruned_defaults);
+                found =
+                    defaults::validate(schema, &validation.source, &at, options.pruned_defaults);
+                judge_rules = found.is_empty();
             }
             errors.extend(found);
         }
     }
-    let mut found = Found::default();
+    let mut found = Found {
+        costs: Costs::new(!unchanged),
+        ..Found::default()
+    };
+    // Types of schemas that are not structural cannot be declared.
+    let rules = judge_rules.then(|| RuleScope::root(&validation.source));
     let place = Place {
         is_root: true,
+        rules,
         ..Place::default()
     };
     walk(schema, &at, &place, options, &mut found);
     errors.extend(found.schema);
+    errors.extend(found.rules);
     if let Some(why) = unreadable.filter(|_| errors.len() == before) {
         errors.push(Error::invalid(&at, "", why));
     }
+    found.costs.report(&at, errors);
 }
 
 /// With the status subresource only keywords may stand at the root that leave `status` apart.
@@ -109,7 +121,7 @@ fn root_error(p: &Props, path: &Path) -> Option<Error> {
 
 /// What the place of a schema in the whole forbids.
 #[derive(Clone, Debug, Default)]
-struct Place {
+struct Place<'s> {
     is_root: bool,
     /// In the apiVersion, kind or metadata of a resource.
     inside_meta: bool,
@@ -117,17 +129,33 @@ struct Place {
     no_defaults: Option<String>,
     /// The outermost place around that has no counterpart in the old object.
     uncorrelatable: Option<Path>,
+    /// `None` where rules are not looked at: in junctors and broken schemas.
+    rules: Option<RuleScope<'s>>,
 }
 
-impl Place {
-    fn below(&self) -> Place {
+impl<'s> Place<'s> {
+    /// The place of a child outside of junctors; `key` leads to it in the JSON of the schema.
+    fn below(&self, parent: &Props, key: &str, name: Option<&str>) -> Place<'s> {
+        let rules = self
+            .rules
+            .as_ref()
+            .map(|scope| scope.below(parent, key, name));
         Place {
             is_root: false,
+            rules,
             ..self.clone()
         }
     }
 
-    fn uncorrelated(mut self, path: &Path) -> Place {
+    fn in_junctor(&self) -> Place<'s> {
+        Place {
+            is_root: false,
+            rules: None,
+            ..self.clone()
+        }
+    }
+
+    fn uncorrelated(mut self, path: &Path) -> Place<'s> {
         self.uncorrelatable.get_or_insert_with(|| path.clone());
         self
     }
@@ -136,9 +164,12 @@ impl Place {
 #[derive(Default)]
 struct Found {
     schema: ErrorList,
+    rules: ErrorList,
+    costs: Costs,
 }
 
-fn walk(props: &Props, path: &Path, place: &Place, options: &Options, found: &mut Found) {
+fn walk(props: &Props, path: &Path, place: &Place<'_>, options: &Options, found: &mut Found) {
+    let before = found.schema.len();
     keywords(props, path, place, options, &mut found.schema);
     children(props, path, place, options, found);
     extensions(props, path, options, &mut found.schema);
@@ -146,9 +177,24 @@ fn walk(props: &Props, path: &Path, place: &Place, options: &Options, found: &mu
         let at = path.child("x-kubernetes-validations").index(i);
         rule_texts(props, rule, &at, &mut found.schema);
     }
+    // Rules on a broken schema only give errors that go away with it.
+    if let Some(scope) = &place.rules
+        && !props.validations.is_empty()
+        && found.schema.len() == before
+    {
+        let is_resource = place.is_root || props.embedded_resource;
+        let uncorrelatable = place.uncorrelatable.as_ref();
+        let judge = Judge {
+            scope,
+            is_resource,
+            uncorrelatable,
+            options,
+        };
+        judge.rules(props, path, &mut found.costs, &mut found.rules);
+    }
 }
 
-fn keywords(p: &Props, path: &Path, place: &Place, options: &Options, errors: &mut ErrorList) {
+fn keywords(p: &Props, path: &Path, place: &Place<'_>, options: &Options, errors: &mut ErrorList) {
     if options.valid_types && !p.ty.is_empty() && !TYPES.contains(&p.ty.as_str()) {
         errors.push(Error::not_supported(
             &path.child("type"),
@@ -209,13 +255,13 @@ fn keywords(p: &Props, path: &Path, place: &Place, options: &Options, errors: &m
     }
 }
 
-fn children(p: &Props, path: &Path, place: &Place, options: &Options, found: &mut Found) {
+fn children(p: &Props, path: &Path, place: &Place<'_>, options: &Options, found: &mut Found) {
     if let Some(schema) = p
         .additional_properties
         .as_ref()
         .and_then(Additional::schema)
     {
-        let mut below = place.below();
+        let mut below = place.below(p, "additionalProperties", None);
         if place.inside_meta {
             let reason = "inside additionalProperties applying to object metadata";
             below.no_defaults = Some(reason.to_owned());
@@ -229,7 +275,7 @@ fn children(p: &Props, path: &Path, place: &Place, options: &Options, found: &mu
         );
     }
     for (name, schema) in &p.properties {
-        let mut below = place.below();
+        let mut below = place.below(p, "properties", Some(name));
         if p.map_type
             .as_deref()
             .is_some_and(|t| t != "granular" && t != "atomic")
@@ -250,7 +296,7 @@ fn children(p: &Props, path: &Path, place: &Place, options: &Options, found: &mu
             found,
         );
     }
-    let below = place.below();
+    let below = place.in_junctor();
     if let Some(not) = &p.not {
         walk(not, &path.child("not"), &below, options, found);
     }
@@ -272,7 +318,7 @@ fn children(p: &Props, path: &Path, place: &Place, options: &Options, found: &mu
             found,
         );
     }
-    let mut below = below;
+    let mut below = place.below(p, "items", None);
     if p.list_type.as_deref() != Some("map") {
         below = below.uncorrelated(path);
     }

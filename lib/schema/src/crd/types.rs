@@ -65,6 +65,8 @@ pub struct Version {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Validation {
     pub schema: Option<Props>,
+    /// The schema as it was written, for rules in CEL.
+    pub source: Value,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -191,7 +193,8 @@ impl Spec {
         let Some(first) = self.versions.first().cloned() else {
             return;
         };
-        if self.versions.iter().all(|v| v.schema == first.schema) {
+        let props = |v: &Version| v.schema.as_ref().map(|s| s.schema.clone());
+        if self.versions.iter().all(|v| props(v) == props(&first)) {
             self.validation = first.schema;
             self.versions.iter_mut().for_each(|v| v.schema = None);
         }
@@ -228,14 +231,19 @@ impl Spec {
             .filter_map(|v| v.schema.as_ref())
     }
 
-    /// The schema of a version, shared or its own.
-    pub fn schema_of(&self, version: &str) -> Option<&Props> {
-        let own = self.versions.iter().find(|v| v.name == version)?;
-        own.schema
-            .as_ref()
-            .or(self.validation.as_ref())?
-            .schema
-            .as_ref()
+    /// The schema of a version: the shared one whatever the version is called, else its own.
+    pub fn schema_of(&self, version: &str) -> Option<Option<&Props>> {
+        let own = |v: &Version| v.schema.is_some();
+        let validation = if self.versions.iter().any(own) {
+            self.versions
+                .iter()
+                .find(|v| v.name == version)?
+                .schema
+                .as_ref()
+        } else {
+            self.validation.as_ref()
+        };
+        Some(validation.and_then(|v| v.schema.as_ref()))
     }
 
     /// The subresources of a version, shared or its own.
@@ -273,7 +281,11 @@ fn version(value: &Value, path: &Path, errors: &mut ErrorList) -> Version {
                 errors.extend(found);
                 None
             });
-            Validation { schema: props }
+            let source = schema.get("openAPIV3Schema").cloned().unwrap_or_default();
+            Validation {
+                schema: props,
+                source,
+            }
         }),
         subresources: present(value, "subresources").map(|s| Subresources {
             status: present(s, "status").is_some(),

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::random::Random;
+use crate::rules;
 
 const NAMES: &[&str] = &["a", "b", "c", "x-y", "metadata", "kind", "name"];
 const FORMATS: &[&str] = &[
@@ -78,6 +79,9 @@ pub fn root(random: &mut Random) -> Value {
     if random.chance(5) {
         schema["x-kubernetes-preserve-unknown-fields"] = json!(true);
     }
+    if random.chance(10) {
+        rules::add(random, &mut schema);
+    }
     if random.chance(4) {
         breakage(random, &mut schema["properties"]["spec"]);
     }
@@ -131,6 +135,9 @@ fn node(random: &mut Random, depth: usize) -> Value {
     if random.chance(15) {
         let (keyword, junctor) = junctor(random, &schema);
         schema[keyword] = junctor;
+    }
+    if random.chance(15) {
+        rules::add(random, &mut schema);
     }
     schema
 }
