@@ -1,0 +1,312 @@
+//! `kubectl hanse site`: join, list, forget.
+//!
+//! Joining is two-sided: the operator lets one cluster in (here), the cluster asks for its
+//! certificate (the syncer). Invariant: the bootstrap token is printed once and kept nowhere by
+//! this program.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Subcommand;
+use hanse_apis::sites::{self, EXPORT, GROUP, SiteStatus, VERSION, names};
+use hanse_client::{Api, List, PatchKind, Resource};
+use hanse_seams::Seams;
+use serde_json::{Value, json};
+
+use crate::session::Session;
+use crate::table::{age, cell, table};
+
+/// How long the hub may take for an answer that it owes us.
+const WAIT: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What can be done with sites.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Prints what a physical cluster needs to join as a site: apply it there, within an hour.
+    Join(Join),
+    /// Lists the sites of the current workspace.
+    List,
+    /// Frees everything of a site that will not return; what stands in it is left behind.
+    Forget {
+        /// Name of the site.
+        name: String,
+        /// Does not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// How a site joins.
+#[derive(clap::Args)]
+pub struct Join {
+    /// Name of the site.
+    name: String,
+    /// Label of the Site, for placements; may be given several times.
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    labels: Vec<String>,
+    /// What is printed: the manifest for the cluster, or the bootstrap kubeconfig alone.
+    #[arg(short, long, value_parser = ["manifest", "kubeconfig"], default_value = "manifest")]
+    output: String,
+    /// Image of the syncer, for the manifest.
+    #[arg(long, default_value = concat!("hanse-syncer:", env!("CARGO_PKG_VERSION")))]
+    image: String,
+    /// Namespace of the syncer in the cluster, for the manifest.
+    #[arg(long, default_value = "hanse-system")]
+    namespace: String,
+}
+
+fn resource(plural: &str) -> Resource {
+    Resource::new(GROUP, VERSION, plural)
+}
+
+/// Runs one of the commands.
+///
+/// # Errors
+/// What the user is to read.
+pub async fn run(session: &Session, command: &Command) -> Result<()> {
+    match command {
+        Command::Join(join) => self::join(session, join).await,
+        Command::List => list(session).await,
+        Command::Forget { name, yes } => forget(session, name, *yes).await,
+    }
+}
+
+async fn join(session: &Session, join: &Join) -> Result<()> {
+    let here = session.here();
+    bind(&here).await?;
+    ensure_site(&here, join).await?;
+    let secrets = Resource::new("", "v1", "secrets");
+    let seams = Seams::real();
+    let name = format!("join-{}-{:08x}", join.name, seams.rng.below(1 << 32));
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": names::JOIN_SECRET_TYPE,
+        "metadata": {"name": name, "namespace": "default",
+                     "annotations": {names::SITE_ANNOTATION: join.name}},
+    });
+    here.create(&secrets, &secret).await?;
+    let answer = wait(&seams, || async {
+        let secret = here.get(&secrets, "default", &name).await?;
+        if let Some(why) = secret["metadata"]["annotations"]["sites.hanse.dev/error"].as_str() {
+            bail!("{why}");
+        }
+        Ok(secret["data"][names::JOIN_SECRET_KEY]
+            .as_str()
+            .map(str::to_owned))
+    })
+    .await;
+    // The token stands in what is printed now; a copy at the hub would only be one more to lose.
+    here.delete(&secrets, "default", &name, None).await?;
+    let packed = answer?.ok_or_else(|| anyhow!("the hub has not made a token within {WAIT:?}"))?;
+    let kubeconfig = String::from_utf8(hanse_client::config::unpack(&packed)?)?;
+    match join.output.as_str() {
+        "kubeconfig" => println!("{kubeconfig}"),
+        _ => print!("{}", manifest(join, &kubeconfig)?),
+    }
+    Ok(())
+}
+
+/// Binds the export of sites in the operator's workspace, unless it is bound.
+///
+/// # Errors
+/// As the hub says; or when the binding does not come to be.
+pub async fn bind(here: &Api) -> Result<()> {
+    let bindings = Resource::new("apis.kcp.io", "v1alpha2", "apibindings");
+    let list = here.list(&bindings, &List::default()).await?;
+    let ours = |b: &&Value| b["spec"]["reference"]["export"]["name"] == EXPORT;
+    let name = match list.items.iter().find(ours) {
+        Some(binding) => binding["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
+        None => {
+            let binding = json!({
+                "apiVersion": "apis.kcp.io/v1alpha2", "kind": "APIBinding",
+                "metadata": {"name": EXPORT},
+                "spec": {"reference": {"export": {"path": "root", "name": EXPORT}}},
+            });
+            here.create(&bindings, &binding).await?;
+            EXPORT.to_owned()
+        }
+    };
+    let bound = wait(&Seams::real(), || async {
+        let binding = here.get(&bindings, "", &name).await?;
+        Ok((binding["status"]["phase"] == "Bound").then_some(()))
+    })
+    .await?;
+    bound.with_context(|| format!("APIBinding {name} is not bound after {WAIT:?}"))
+}
+
+async fn ensure_site(here: &Api, join: &Join) -> Result<()> {
+    let mut labels = serde_json::Map::new();
+    for label in &join.labels {
+        let (key, value) = label
+            .split_once('=')
+            .with_context(|| format!("--label {label:?} is not KEY=VALUE"))?;
+        labels.insert(key.to_owned(), value.into());
+    }
+    let site = json!({
+        "apiVersion": sites::API_VERSION, "kind": "Site",
+        "metadata": {"name": join.name, "labels": labels}, "spec": {},
+    });
+    match here.create(&resource("sites"), &site).await {
+        Err(error) if error.is_already_exists() && !labels_empty(&site) => {
+            let patch = json!({"metadata": {"labels": site["metadata"]["labels"]}});
+            let at = ("", join.name.as_str(), "");
+            here.patch(&resource("sites"), at, PatchKind::Merge, &patch)
+                .await?;
+            Ok(())
+        }
+        Err(error) if error.is_already_exists() => Ok(()),
+        other => other.map(|_| ()).map_err(Into::into),
+    }
+}
+
+fn labels_empty(site: &Value) -> bool {
+    site["metadata"]["labels"]
+        .as_object()
+        .is_none_or(serde_json::Map::is_empty)
+}
+
+/// Asks again until there is an answer, or time is up.
+async fn wait<T, F: Future<Output = Result<Option<T>>>>(
+    seams: &Seams,
+    ask: impl Fn() -> F,
+) -> Result<Option<T>> {
+    let end = seams.clock.monotonic() + WAIT;
+    loop {
+        if let Some(answer) = ask().await? {
+            return Ok(Some(answer));
+        }
+        if seams.clock.monotonic() > end {
+            return Ok(None);
+        }
+        seams.clock.sleep(LOOK).await;
+    }
+}
+
+/// Everything that the cluster needs, as one YAML stream.
+fn manifest(join: &Join, kubeconfig: &str) -> Result<String> {
+    let (namespace, name) = (join.namespace.as_str(), "hanse-syncer");
+    let meta = |name: &str| json!({"name": name, "namespace": namespace});
+    let labels = json!({"app.kubernetes.io/name": name});
+    let account = json!({"kind": "ServiceAccount", "namespace": namespace, "name": name});
+    let documents = [
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta(name)}),
+        // It applies whatever tenants are let place here: narrow this to what that is.
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": name}, "subjects": [account],
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
+                        "name": "cluster-admin"},
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": meta("hanse-bootstrap"),
+            "stringData": {"kubeconfig": kubeconfig},
+        }),
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta(name),
+            "spec": {
+                "replicas": 1, "strategy": {"type": "Recreate"},
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": {
+                    "serviceAccountName": name,
+                    "containers": [{
+                        "name": "syncer", "image": join.image,
+                        "args": [
+                            "--hub-kubeconfig=/bootstrap/kubeconfig", "--state-dir=/state",
+                            format!("--identity-secret={namespace}/hanse-identity"),
+                        ],
+                        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
+                        "securityContext": {
+                            "allowPrivilegeEscalation": false, "runAsNonRoot": true,
+                            "runAsUser": 65532, "capabilities": {"drop": ["ALL"]},
+                            "readOnlyRootFilesystem": true,
+                        },
+                        "volumeMounts": [
+                            {"name": "bootstrap", "mountPath": "/bootstrap", "readOnly": true},
+                            {"name": "state", "mountPath": "/state"},
+                        ],
+                    }],
+                    "securityContext": {"fsGroup": 65532},
+                    "volumes": [
+                        {"name": "bootstrap", "secret": {"secretName": "hanse-bootstrap"}},
+                        {"name": "state", "emptyDir": {}},
+                    ],
+                }},
+            },
+        }),
+    ];
+    let mut out = String::new();
+    for document in &documents {
+        out.push_str("---\n");
+        out.push_str(&serde_saphyr::to_string(document)?);
+    }
+    Ok(out)
+}
+
+async fn list(session: &Session) -> Result<()> {
+    let sites = session
+        .here()
+        .list(&resource("sites"), &List::default())
+        .await?;
+    if sites.items.is_empty() {
+        eprintln!("No sites found in workspace {}.", session.path);
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = sites
+        .items
+        .iter()
+        .map(|site| {
+            let status: SiteStatus = sites::read(site, "status").unwrap_or_default();
+            let ready = status.conditions.iter().find(|c| c.r#type == "Ready");
+            vec![
+                site["metadata"]["name"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned(),
+                cell(&status.contact),
+                age(Some(&status.contact_since)),
+                ready.map_or_else(|| "Unknown".into(), |c| c.status.clone()),
+                status.objects.to_string(),
+                cell(&status.kubernetes_version),
+                age(site["metadata"]["creationTimestamp"].as_str()),
+            ]
+        })
+        .collect();
+    let heads = [
+        "Name", "Contact", "Since", "Ready", "Objects", "Version", "Age",
+    ];
+    print!("{}", table(&heads, &rows));
+    Ok(())
+}
+
+async fn forget(session: &Session, name: &str, yes: bool) -> Result<()> {
+    let here = session.here();
+    let site = here.get(&resource("sites"), "", name).await?;
+    let status: SiteStatus = sites::read(&site, "status").unwrap_or_default();
+    if !yes {
+        eprintln!(
+            "{} objects are sent to {name} (contact: {}). Their tenants are freed at once; what \
+             stands in the cluster stays there.",
+            status.objects,
+            cell(&status.contact)
+        );
+        eprint!("Forget {name}? [y/N] ");
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        if !matches!(answer.trim(), "y" | "Y" | "yes") {
+            bail!("{name} is not forgotten");
+        }
+    }
+    here.delete(
+        &resource("sites"),
+        "",
+        name,
+        site["metadata"]["uid"].as_str(),
+    )
+    .await?;
+    println!("site/{name} forgotten");
+    Ok(())
+}
