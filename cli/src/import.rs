@@ -391,7 +391,7 @@ mod tests {
         let new = json!([{"group": "a", "name": "x", "schema": "2"},
                          {"group": "b", "name": "y", "schema": "3"}]);
         assert_eq!(merged(&old, &new), new);
-        assert_eq!(approval("gateway.networking.k8s.io").is_some(), true);
+        assert!(approval("gateway.networking.k8s.io").is_some());
         assert_eq!(approval("apps"), None);
     }
 }

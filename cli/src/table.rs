@@ -42,10 +42,8 @@ pub fn age(text: Option<&str>) -> String {
     let Some(then) = text.and_then(hanse_wire::time::parse) else {
         return "<none>".to_owned();
     };
-    let now = std::time::SystemTime::UNIX_EPOCH
-        .elapsed()
-        .unwrap_or_default();
-    let now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
+    let now = hanse_seams::RealClock::new().wall().as_micros();
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
     hanse_wire::time::human_duration(now - then)
 }
 
