@@ -216,3 +216,5 @@ pub const DEFAULT_ISSUER: &str = "https://kcp.default.svc";
 pub const REFLEXIVE_CLAIM_VALUE: &str = "LstvmbbzVDDOn90ZbhzSQO5U3DMCf88h1pZ";
 /// Storage identity of custom resources that no export owns.
 pub const CUSTOM_RESOURCES: &str = "customresources";
+/// What is said about a workspace that somebody may not see or have.
+pub const ACCESS_NOT_PERMITTED: &str = "workspace access not permitted";
