@@ -1,6 +1,6 @@
-//! OpenAPI v3 documents of a group version, made from its rows.
+//! OpenAPI documents made from rows: version 3 of one group version, version 2 of everything.
 //!
-//! Start at [`v3`]. Paths follow from verbs, scope and subresources; components of built-in kinds
+//! Start at [`v3`] and [`v2`]. Paths follow from verbs, scope and subresources; components of built-in kinds
 //! come from the data file, those of custom resources from their schemas; a document has those
 //! that its paths reach. The invariant, held by a test: for built-in groups the documents are
 //! those of a real kcp, field by field. Descriptions are absent.
@@ -8,7 +8,10 @@
 //! Protobuf stands among the media types of built-in kinds as it does there, so that the
 //! documents compare equal; only JSON and YAML are served.
 
+mod v2;
+
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use hanse_json::{Map, Value, get_array, get_str, json};
 use hanse_schema::Schema;
@@ -67,45 +70,59 @@ const WRITE: [(&str, &str); 3] = [
     ("fieldValidation", "string"),
 ];
 
-/// The document of one group version. `defs` are its rows; those of other group versions are
-/// passed over. Empty if there is none.
-pub fn v3(group_version: &GroupVersion, defs: &[&ResourceDef]) -> Value {
-    let of_this = |def: &&&ResourceDef| def.group_version() == *group_version;
+/// The document of one group version, made from its rows.
+pub fn v3(rows: &[Arc<ResourceDef>]) -> Value {
     let mut paths = Map::new();
-    let mut own = Map::new();
-    let mut built_in = false;
-    for def in defs.iter().filter(of_this) {
-        built_in |= def.flags.native;
-        Writer {
-            def,
-            paths: &mut paths,
-        }
-        .write();
-        if let Shape::Structural(schema) = &def.schema.shape {
-            custom_components(def, schema, &mut own);
-        }
-    }
-    if built_in {
-        let root = root_path(group_version);
+    let own = write(rows, Version::V3, &mut paths);
+    let built_in = rows.iter().find(|row| row.flags.native);
+    if let Some(row) = built_in {
+        let group_version = row.group_version();
         let tag = tag(&group_version.group, &group_version.version);
-        let id = format!("get{}APIResources", pascal_version(group_version));
+        let id = format!("get{}APIResources", pascal_version(&group_version));
         let list = responses(
             &[200],
             Some(&format!("{META}APIResourceList")),
             &BUILT_IN_TYPES,
         );
         let operation = json!({"operationId": id, "tags": [tag], "responses": list});
-        paths.insert(format!("{root}/"), json!({"get": operation}));
+        paths.insert(
+            format!("{}/", root_path(&group_version)),
+            json!({"get": operation}),
+        );
     }
-    let components = reachable(&paths, own, built_in);
     let info = match built_in {
-        true => json!({"title": "Kubernetes", "version": "1.36"}),
-        false => json!({"title": "Kubernetes CRD Swagger", "version": "v0.1.0"}),
+        Some(_) => json!({"title": "Kubernetes", "version": "1.36"}),
+        None => json!({"title": "Kubernetes CRD Swagger", "version": "v0.1.0"}),
     };
+    let components = reachable(&paths, own, built_in.is_some());
     json!({
         "openapi": "3.0.0", "info": info, "paths": paths,
         "components": {"schemas": components},
     })
+}
+
+/// The OpenAPI 2.0 document of all rows of a logical cluster.
+pub fn v2(rows: &[Arc<ResourceDef>]) -> Value {
+    let mut paths = Map::new();
+    let own = write(rows, Version::V2, &mut paths);
+    let definitions = reachable(&paths, own, true);
+    v2::document(paths, definitions)
+}
+
+/// Writes the paths of rows; answers the schemas of those that are custom resources.
+fn write(
+    rows: &[Arc<ResourceDef>],
+    version: Version,
+    paths: &mut Map<String, Value>,
+) -> Map<String, Value> {
+    let mut own = Map::new();
+    for def in rows {
+        Writer { def, paths }.write();
+        if let Shape::Structural(schema) = &def.schema.shape {
+            custom_components(def, schema, version, &mut own);
+        }
+    }
+    own
 }
 
 fn root_path(group_version: &GroupVersion) -> String {
@@ -523,7 +540,12 @@ pub fn component_name(def: &ResourceDef, kind: &str) -> String {
     custom::name(&def.group, &def.version, kind)
 }
 
-fn custom_components(def: &ResourceDef, schema: &Schema, out: &mut Map<String, Value>) {
+fn custom_components(
+    def: &ResourceDef,
+    schema: &Schema,
+    version: Version,
+    out: &mut Map<String, Value>,
+) {
     let names = Names {
         group: &def.group,
         version: &def.version,
@@ -532,9 +554,9 @@ fn custom_components(def: &ResourceDef, schema: &Schema, out: &mut Map<String, V
         plural: &def.plural,
     };
     let selectable: Vec<String> = def.selectable.iter().map(|s| s.label.to_string()).collect();
-    let mut object = custom::object(Some(schema), &names, &selectable, Version::V3);
+    let mut object = custom::object(Some(schema), &names, &selectable, version);
     name_merge_keys(&mut object);
-    let list = custom::list(&names, &selectable, Version::V3);
+    let list = custom::list(&names, &selectable, version);
     out.insert(component_name(def, &def.kind), object);
     out.insert(component_name(def, &def.list_kind), list);
 }
@@ -587,11 +609,24 @@ fn reachable(
     out
 }
 
+/// Names of all schemas that a document refers to.
+pub fn references(document: &Value) -> BTreeSet<String> {
+    let mut found = Vec::new();
+    collect_refs(document, &mut found);
+    found.into_iter().collect()
+}
+
 fn collect_refs(value: &Value, out: &mut Vec<String>) {
     match value {
         Value::Object(map) => {
-            if let Some(name) = get_str(value, &["$ref"]).and_then(|r| r.strip_prefix(REF)) {
-                out.push(name.to_owned());
+            let target = get_str(value, &["$ref"]);
+            let name = |r: &'_ str| {
+                r.strip_prefix(REF)
+                    .or_else(|| r.strip_prefix(v2::REF))
+                    .map(str::to_owned)
+            };
+            if let Some(name) = target.and_then(name) {
+                out.push(name);
             }
             map.values().for_each(|value| collect_refs(value, out));
         }

@@ -1,17 +1,14 @@
 //! `/openapi/v3` and `/openapi/v2`: what a logical cluster serves, as schemas and operations.
 //!
-//! Start at [`answer`]; `document.rs` puts one document together, `operations.rs` its paths. The
+//! Start at [`answer`]; the documents themselves are made by `hanse-kinds`. The
 //! document of a group version depends only on the rows of that group version, so workspaces that
 //! serve the same group version share it whatever else they serve. The invariant: the hash in a
 //! URL is the SHA-512 of the very bytes behind it, the same on every replica (OAS-22).
 
-mod document;
-mod operations;
-
 use std::sync::Arc;
 
 use hanse_json::{Map, Value, json};
-use hanse_kinds::ResourceDef;
+use hanse_kinds::{ResourceDef, openapi};
 use hanse_tenancy::catalog::Surface;
 use hanse_wire::status::{Result, Status};
 use http::header;
@@ -44,7 +41,7 @@ pub fn answer(
     accepts_json(call)?;
     if rest == "v2" {
         let whole = service.documents.get(*surface.hash(), "openapi/v2", || {
-            Some(hanse_json::to_vec(&document::v2(surface.rows())))
+            Some(hanse_json::to_vec(&openapi::v2(surface.rows())))
         });
         return Ok(whole.map(|whole| {
             whole
@@ -126,7 +123,7 @@ fn group_version(service: &Inner, surface: &Surface, key: &str) -> Option<Arc<Do
 
 fn of_rows(service: &Inner, key: &str, rows: &[Arc<ResourceDef>]) -> Option<Arc<Document>> {
     service.documents.get(content_hash(rows), key, || {
-        Some(hanse_json::to_vec(&document::v3(rows)))
+        Some(hanse_json::to_vec(&openapi::v3(rows)))
     })
 }
 
@@ -211,9 +208,9 @@ mod tests {
     #[test]
     fn documents_of_the_built_in_kinds_are_complete() {
         for (key, rows) in group_versions(hanse_kinds::builtin()) {
-            let whole = document::v3(&rows);
+            let whole = openapi::v3(&rows);
             let schemas = whole["components"]["schemas"].as_object().unwrap();
-            for name in document::references(&whole) {
+            for name in openapi::references(&whole) {
                 assert!(schemas.contains_key(&name), "{key}: {name}");
             }
             for row in &rows {
@@ -227,8 +224,8 @@ mod tests {
                 assert!(schemas.values().any(of_row), "{key}: {}", row.kind);
             }
         }
-        let whole = document::v2(hanse_kinds::builtin());
-        for name in document::references(&whole) {
+        let whole = openapi::v2(hanse_kinds::builtin());
+        for name in openapi::references(&whole) {
             assert!(whole["definitions"].get(&name).is_some(), "v2: {name}");
         }
     }
