@@ -149,22 +149,24 @@ impl Loop {
         replies: Vec<oneshot::Sender<Answer>>,
         compactions: Compactions,
     ) {
-        let why: Arc<str> = failure.to_string().into();
         tracing::error!(%failure, "the store cannot write any more");
+        let why: Arc<str> = failure.to_string().into();
+        refuse(&why, replies, compactions);
+        self.refuse_waiting(why);
+    }
+
+    /// Refuses what waits and all that will come.
+    fn refuse_waiting(&self, why: Arc<str>) {
         let mut waiting = self.shared.queue.lock();
-        waiting.failed = Some(why.clone());
-        let rest = waiting.batches.take(usize::MAX, usize::MAX);
-        let more = std::mem::take(&mut waiting.compactions);
+        let why = waiting.failed.get_or_insert(why).clone();
+        let batches = waiting.batches.take(usize::MAX, usize::MAX);
+        let compactions = std::mem::take(&mut waiting.compactions);
         drop(waiting);
-        for reply in replies
-            .into_iter()
-            .chain(rest.into_iter().map(|queued| queued.reply))
-        {
-            let _ = reply.send(Err(CommitError::Unavailable(why.clone())));
-        }
-        for (_, reply) in compactions.into_iter().chain(more) {
-            let _ = reply.send(Err(ReadError::Unavailable(why.clone())));
-        }
+        refuse(
+            &why,
+            batches.into_iter().map(|queued| queued.reply).collect(),
+            compactions,
+        );
     }
 
     /// Tells the world, in this order: the note, the observers, the callers (by the answers).
@@ -355,6 +357,22 @@ impl Loop {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for Loop {
+    /// Also when a turn panicked: nobody may wait for a loop that is no more.
+    fn drop(&mut self) {
+        self.refuse_waiting("the commit loop has ended".into());
+    }
+}
+
+fn refuse(why: &Arc<str>, replies: Vec<oneshot::Sender<Answer>>, compactions: Compactions) {
+    for reply in replies {
+        let _ = reply.send(Err(CommitError::Unavailable(why.clone())));
+    }
+    for (_, reply) in compactions {
+        let _ = reply.send(Err(ReadError::Unavailable(why.clone())));
     }
 }
 

@@ -420,7 +420,14 @@ impl Store for RedbStore {
 
     fn compact(&self, to: Revision) -> BoxFuture<Result<(), ReadError>> {
         let (reply, answer) = oneshot::channel();
-        self.shared.queue.lock().compactions.push((to, reply));
+        {
+            let mut waiting = self.shared.queue.lock();
+            if let Some(why) = &waiting.failed {
+                let refused = Err(ReadError::Unavailable(why.clone()));
+                return Box::pin(std::future::ready(refused));
+            }
+            waiting.compactions.push((to, reply));
+        }
         self.worker.wake();
         Box::pin(async {
             let lost = || ReadError::Unavailable("the commit loop has ended".into());
