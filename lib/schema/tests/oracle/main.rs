@@ -14,9 +14,9 @@ mod schemas;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
-use hanse_schema::field::ErrorList;
+use hanse_schema::field::{ErrorList, ErrorType};
 use hanse_schema::openapi::{self, Version};
-use hanse_schema::{Schema, blocking_error, crd};
+use hanse_schema::{Schema, crd};
 use random::Random;
 use serde_json::{Value, json};
 
@@ -140,12 +140,17 @@ impl Report {
 }
 
 /// One random object under one random schema.
-fn object_round(oracle: &mut Oracle, random: &mut Random, report: &mut Report) {
+fn random_round(oracle: &mut Oracle, random: &mut Random, report: &mut Report) {
     let schema = schemas::root(random);
-    let new = schemas::object(random, &schema);
+    object_round(oracle, random, report, &schema);
+}
+
+/// One random object under a schema.
+fn object_round(oracle: &mut Oracle, random: &mut Random, report: &mut Report, schema: &Value) {
+    let new = schemas::object(random, schema);
     let mut question = json!({"schema": schema, "new": new});
     if random.chance(50) {
-        question["old"] = schemas::neighbour(random, &schema, &new);
+        question["old"] = schemas::neighbour(random, schema, &new);
     }
     let answer = oracle.ask(&question);
     if answer["failed"]
@@ -155,7 +160,7 @@ fn object_round(oracle: &mut Oracle, random: &mut Random, report: &mut Report) {
         // Kubernetes itself stumbles over a fieldPath into untyped additional properties.
         return;
     }
-    let compiled = match Schema::compile(&schema) {
+    let compiled = match Schema::compile(schema) {
         Ok(compiled) => compiled,
         Err(ours) => {
             let theirs = answer["failed"].as_str().unwrap_or_else(|| {
@@ -205,7 +210,10 @@ fn object_round(oracle: &mut Oracle, random: &mut Random, report: &mut Report) {
         &oracle_errors(&answer["errors"]),
     );
     // Rules see only values of the right types, also where ratcheting lets others be.
-    let is_blocked = |value: &Value| blocking_error(&compiled.validate(value, None)).is_some();
+    let is_blocked = |value: &Value| {
+        let found = compiled.validate(value, None);
+        found.iter().any(|error| error.ty == ErrorType::TypeInvalid)
+    };
     if is_blocked(&object) || old.as_ref().is_some_and(is_blocked) {
         return;
     }
@@ -224,13 +232,54 @@ fn objects() {
     let mut report = Report::default();
     for round in 0..rounds {
         let mut random = Random::new(seed.wrapping_mul(1_000_003).wrapping_add(round));
-        object_round(&mut oracle, &mut random, &mut report);
+        random_round(&mut oracle, &mut random, &mut report);
         if report.is_full() {
             break;
         }
     }
     report.finish("objects");
     println!("seed {seed}: {rounds} objects, equal answers");
+}
+
+/// Definitions that others wrote, one JSON object a line in the file that
+/// `HANSE_ORACLE_DEFINITIONS` names, and random objects of them.
+#[test]
+fn of_others() {
+    let Some(mut oracle) = Oracle::start() else {
+        return;
+    };
+    let Ok(path) = std::env::var("HANSE_ORACLE_DEFINITIONS") else {
+        eprintln!("skipped: HANSE_ORACLE_DEFINITIONS names no file of definitions");
+        return;
+    };
+    let rounds = number("HANSE_ORACLE_ROUNDS", 50);
+    let seed = number("HANSE_SEED", 1);
+    let mut report = Report::default();
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    for line in text.lines() {
+        let mut crd: Value = serde_json::from_str(line).unwrap();
+        let question = json!({"crd": crd});
+        let answer = oracle.ask(&question);
+        crd::default(&mut crd);
+        let ours = errors(&crd::validate_create(&crd));
+        report.compare(
+            "errors",
+            &crd["metadata"],
+            &ours,
+            &oracle_errors(&answer["errors"]),
+        );
+        for version in crd["spec"]["versions"].as_array().into_iter().flatten() {
+            let schema = &version["schema"]["openAPIV3Schema"];
+            for round in 0..rounds {
+                let mut random = Random::new(seed.wrapping_mul(104_729).wrapping_add(round));
+                object_round(&mut oracle, &mut random, &mut report, schema);
+                if report.is_full() {
+                    return report.finish("definitions of others");
+                }
+            }
+        }
+    }
+    report.finish("definitions of others");
 }
 
 /// One random definition, or a change of one.
