@@ -143,11 +143,7 @@ impl Tenancy {
     ///
     /// # Errors
     /// An object that cannot be encoded.
-    pub fn newborn(
-        &self,
-        plan: &Plan,
-        now: &str,
-    ) -> Result<Newborn, hanse_cache::DocumentError> {
+    pub fn newborn(&self, plan: &Plan, now: &str) -> Result<Newborn, hanse_cache::DocumentError> {
         let of = self.view().resources();
         let initializers = types::initializers(&plan.types);
         let mut remaining = initializers.clone();

@@ -14,6 +14,7 @@ mod birth;
 mod bootstrap;
 mod catalog;
 mod controllers;
+mod views;
 
 /// A bootstrapped shard.
 pub(crate) struct World {
