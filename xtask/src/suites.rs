@@ -39,6 +39,14 @@ pub const SUITES: &[Suite] = &[
         filter: "",
         chunk: 20_000,
     },
+    Suite {
+        name: "cel-oracle",
+        about: "expressions against cel-go with Kubernetes' environment: verdicts, texts, costs",
+        package: "hanse-cel",
+        target: &["--test", "oracle"],
+        filter: "random",
+        chunk: 20_000,
+    },
 ];
 
 /// The suite of this name.

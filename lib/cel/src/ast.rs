@@ -1,4 +1,5 @@
-//! The syntax tree: what the parser makes, the checker annotates and the planner turns into a program.
+//! The syntax tree: what the parser makes, the checker annotates and the planner turns into a
+//! program.
 //!
 //! Every node has an id, an index into the side tables (position here; type and overloads in the
 //! checker). Macros are expanded while parsing, so a comprehension is always a [`Fold`].

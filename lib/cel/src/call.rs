@@ -1,8 +1,8 @@
 //! Functions at run time: which implementation an overload has, and what guards it.
 //!
-//! Start at [`binding`] and [`singleton`]. An implementation takes values of the right number; whether
-//! their types are right is asked by its guard ([`Style`]), whose error texts clients see. The
-//! implementations are in `lib_*`; this file only connects ids with them.
+//! Start at [`binding`] and [`singleton`]. An implementation takes values of the right number;
+//! whether their types are right is asked by its guard ([`Style`]), whose error texts clients see.
+//! The implementations are in `lib_*`; this file only connects ids with them.
 
 use crate::eval;
 use crate::types::Type;
@@ -177,7 +177,8 @@ pub(crate) fn binding(overload: &str) -> Option<Binding> {
     guarded(run)
 }
 
-/// Whether an overload can be called at all: declared ones without implementation do not exist here.
+/// Whether an overload can be called at all: declared ones without implementation do not exist
+/// here.
 pub(crate) fn exists(function: &str, overload: &str) -> bool {
     use crate::ast::op;
     const OPERATORS: [&str; 11] = [
@@ -196,8 +197,8 @@ pub(crate) fn exists(function: &str, overload: &str) -> bool {
     OPERATORS.contains(&function) || singleton(function).is_some() || binding(overload).is_some()
 }
 
-/// The functions of the authorizer are declared, so that misusing them is refused with the right text.
-/// There are no values of its types here: their guard never lets a call through.
+/// The functions of the authorizer are declared, so that misusing them is refused with the right
+/// text. There are no values of its types here: their guard never lets a call through.
 fn authorizer(overload: &str) -> Option<Run> {
     let of = [
         "authorizer_",

@@ -1,8 +1,9 @@
 //! The type checker: gives every node a type and every call its overloads, or says what is wrong.
 //!
-//! Start at [`check`]. It rewrites the tree where a chain of selections turns out to be one qualified
-//! name. Overloads are resolved as in cel-go: all that match are kept, and the result is `dyn` when they
-//! disagree. What type-checks but is still refused (bad literals) is in [`crate::validate`].
+//! Start at [`check`]. It rewrites the tree where a chain of selections turns out to be one
+//! qualified name. Overloads are resolved as in cel-go: all that match are kept, and the result is
+//! `dyn` when they disagree. What type-checks but is still refused (bad literals) is in
+//! [`crate::validate`].
 
 use crate::ast::{Expr, Fold, Id, Kind, Literal, op};
 use crate::env::Env;

@@ -1,9 +1,9 @@
 //! What a value may be: the neutral tree between a schema and CEL.
 //!
-//! A [`DeclType`] serves three: the checker (which fields exist and of which type), the cost estimator
-//! (how large a value can get), and the evaluator (how JSON is to be read). [`DeclType::from_schema`]
-//! makes one from an OpenAPI v3 schema by Kubernetes' rules; it knows nothing of validation.
-//! Bounds are estimated from the largest request where a schema states none.
+//! A [`DeclType`] serves three: the checker (which fields exist and of which type), the cost
+//! estimator (how large a value can get), and the evaluator (how JSON is to be read).
+//! [`DeclType::from_schema`] makes one from an OpenAPI v3 schema by Kubernetes' rules; it knows
+//! nothing of validation. Bounds are estimated from the largest request where a schema states none.
 
 use crate::escape::{escape, is_reserved, unescape};
 use crate::limits::REQUEST_BYTES;
@@ -74,8 +74,8 @@ pub struct ObjectType {
     pub name: String,
     /// By property name (not escaped).
     pub fields: BTreeMap<String, DeclType>,
-    /// Whether the schema states properties at all: without any, keys are not escaped and null counts
-    /// as present.
+    /// Whether the schema states properties at all: without any, keys are not escaped and null
+    /// counts as present.
     pub has_properties: bool,
 }
 
@@ -86,8 +86,8 @@ pub struct DeclType {
     pub kind: DeclKind,
     /// Whether null is a value of it.
     pub nullable: bool,
-    /// Largest number of elements, entries, bytes or code points (by kind); zero where a value has a
-    /// fixed size.
+    /// Largest number of elements, entries, bytes or code points (by kind); zero where a value has
+    /// a fixed size.
     pub max_elements: i64,
     /// Fewest bytes that it takes in JSON.
     pub min_size: i64,
@@ -263,8 +263,8 @@ impl DeclType {
     }
 
     /// From an OpenAPI v3 schema (structural, as CRDs have it). `is_root`: the schema of a whole
-    /// resource, which always has `apiVersion`, `kind`, `metadata.name` and `metadata.generateName`.
-    /// `None` if the schema says nothing about the type at all.
+    /// resource, which always has `apiVersion`, `kind`, `metadata.name` and
+    /// `metadata.generateName`. `None` if the schema says nothing about the type at all.
     pub fn from_schema(schema: &Value, is_root: bool) -> Option<Self> {
         let decl = Self::read(schema, is_root)?;
         Some(if flag(schema, "nullable") {
@@ -396,8 +396,8 @@ impl DeclType {
 }
 
 impl ObjectType {
-    /// The field that an identifier names, if expressions can see it. A field whose name is a reserved
-    /// word can be named as it is, too.
+    /// The field that an identifier names, if expressions can see it. A field whose name is a
+    /// reserved word can be named as it is, too.
     pub(crate) fn field(&self, identifier: &str) -> Option<&DeclType> {
         self.escaped_field(identifier).or_else(|| {
             self.fields

@@ -1,7 +1,8 @@
 //! Environments: which functions and macros expressions may use, by Kubernetes version.
 //!
-//! Start at [`Env::compile`]. An expression in a new object may only use what the previous minor version
-//! knew too (so that a roll-back can read it); one that is already stored may use everything.
+//! Start at [`Env::compile`]. An expression in a new object may only use what the previous minor
+//! version knew too (so that a roll-back can read it); one that is already stored may use
+//! everything.
 
 use crate::call;
 use crate::check;
@@ -228,8 +229,8 @@ impl Program {
         self.cost
     }
 
-    /// Evaluates. Variables are asked for by name; those that are not declared are never asked for. The
-    /// second part of the result is the cost, also of evaluations that failed.
+    /// Evaluates. Variables are asked for by name; those that are not declared are never asked for.
+    /// The second part of the result is the cost, also of evaluations that failed.
     pub fn eval<'a>(
         &'a self,
         variables: &dyn Fn(&str) -> Binding<'a>,

@@ -1,8 +1,9 @@
 //! Equality, membership and concatenation, for values of every kind.
 //!
-//! Start at [`equal`]. Declared sets compare without order and declared map lists by key, as Kubernetes
-//! does it; values of its libraries refuse to be compared with anything else. What looks odd here (a
-//! set compares raw JSON scalars, keys of map lists are looked up escaped) is observable there.
+//! Start at [`equal`]. Declared sets compare without order and declared map lists by key, as
+//! Kubernetes does it; values of its libraries refuse to be compared with anything else. What looks
+//! odd here (a set compares raw JSON scalars, keys of map lists are looked up escaped) is
+//! observable there.
 
 use crate::decl::{DeclKind, ListKind};
 use crate::escape::escape;
@@ -306,8 +307,9 @@ fn merge<'a>(a: &List<'a>, b: &List<'a>, decl: &'a crate::decl::ListType) -> Eva
     Ok(List::Merged(Arc::new(Merged { items, decl })))
 }
 
-/// An element added to a declared list is read again by the declaration, from its Go value. For those
-/// that are text in JSON but not in CEL, and for those of another type, this fails, there as here.
+/// An element added to a declared list is read again by the declaration, from its Go value. For
+/// those that are text in JSON but not in CEL, and for those of another type, this fails, there as
+/// here.
 fn reread<'a>(item: Value<'a>, decl: &'a crate::decl::ListType) -> Eval<Value<'a>> {
     let wanted = match (&decl.item.kind, &item) {
         (DeclKind::Object(o), Value::Map(Map::Raw(m) | Map::Object(m, _) | Map::Values(m, _))) => {

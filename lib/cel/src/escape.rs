@@ -1,8 +1,8 @@
 //! Property names as CEL identifiers, and back.
 //!
 //! The rules are Kubernetes': `__` becomes `__underscores__`, `.` `__dot__`, `-` `__dash__`, `/`
-//! `__slash__`, and a name that is a reserved word gets `__` on both sides. What cannot be written that
-//! way has no identifier and cannot be reached by expressions.
+//! `__slash__`, and a name that is a reserved word gets `__` on both sides. What cannot be written
+//! that way has no identifier and cannot be reached by expressions.
 
 const RESERVED: [&str; 21] = [
     "true",

@@ -1,8 +1,9 @@
 //! What an expression may cost at least and at most, from the bounds of the declarations.
 //!
-//! Start at [`estimate`]. The walk follows cel-go's estimator, with Kubernetes' rules for its libraries
-//! and its sizes: which CRDs are accepted hangs on these numbers, so they have to be equal, odd corners
-//! included (the size of a map key is zero, that of a field of fixed size too). Arithmetic saturates.
+//! Start at [`estimate`]. The walk follows cel-go's estimator, with Kubernetes' rules for its
+//! libraries and its sizes: which CRDs are accepted hangs on these numbers, so they have to be
+//! equal, odd corners included (the size of a map key is zero, that of a field of fixed size too).
+//! Arithmetic saturates.
 
 use crate::ast::{ACCUMULATOR, Expr, Fold, Kind, Literal};
 use crate::check::Checked;
@@ -94,8 +95,9 @@ impl Entries {
 
 /// A path from a variable through the declarations.
 ///
-/// It behaves as a Go slice does: appending writes into room that the copies of a path share. Two paths
-/// made from one can therefore end alike, and since cel-go estimates with such paths, so do we.
+/// It behaves as a Go slice does: appending writes into room that the copies of a path share. Two
+/// paths made from one can therefore end alike, and since cel-go estimates with such paths, so do
+/// we.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Path {
     room: Rc<RefCell<Vec<Arc<str>>>>,

@@ -1,9 +1,9 @@
 //! Runs a program over values, metered.
 //!
-//! Start at [`run`]. Every step adds its cost and stops when the budget is spent; comprehensions also
-//! ask whether they are to stop. Errors are values here as in cel-go: `&&` and `||` absorb them, a
-//! comprehension goes on with a failed accumulator, and what is evaluated after an error costs. Only
-//! [`Fail::Halt`] unwinds.
+//! Start at [`run`]. Every step adds its cost and stops when the budget is spent; comprehensions
+//! also ask whether they are to stop. Errors are values here as in cel-go: `&&` and `||` absorb
+//! them, a comprehension goes on with a failed accumulator, and what is evaluated after an error
+//! costs. Only [`Fail::Halt`] unwinds.
 
 use crate::call::{self, Style};
 use crate::equal;
@@ -325,41 +325,73 @@ impl<'a> Machine<'a, '_> {
         } else {
             Spend::Smaller
         };
-        self.charge(spend.cost(&args, &result))?;
+        let [a, b] = &args;
+        let cost = spend.cost(&[a.as_ref().ok(), b.as_ref().ok()], &result);
+        self.charge(cost)?;
         Ok(result?)
     }
 
     fn eval_call(&mut self, call: &'a Call) -> Step<Value<'a>> {
-        let mut args = Vec::with_capacity(call.args.len());
-        let mut failed = false;
-        for (i, node) in call.args.iter().enumerate() {
-            let arg = settle(self.eval(node))?;
-            failed |= arg.is_err();
-            args.push(arg);
-            if failed && call.sequential && i + 1 < call.args.len() {
-                break;
-            }
-        }
-        let complete = args.len() == call.args.len();
-        let result = if failed && call.function != crate::ast::op::NOT_STRICTLY_FALSE {
-            let error = args.iter().find_map(|a| a.as_ref().err().cloned());
-            Err(error.unwrap_or_else(CelError::no_overload))
-        } else if failed {
-            Ok(Value::Bool(true))
-        } else {
-            let values: Vec<Value<'a>> = args.iter().flatten().cloned().collect();
-            let remaining = self.budget.cost.saturating_sub(self.cost);
-            match invoke(call, &values, remaining) {
-                Err(Fail::Halt(halt)) => {
-                    self.cost = self.cost.max(self.budget.cost.saturating_add(1));
-                    return Err(Fail::Halt(halt));
+        // One and two arguments are by far the most frequent, and need no allocation.
+        match call.args.as_slice() {
+            [a] => match settle(self.eval(a))? {
+                Ok(a) => self.call_values(call, &[a]),
+                Err(e) => self.call_failed(call, &[Err(e)]),
+            },
+            [a, b] => {
+                let a = settle(self.eval(a))?;
+                if call.sequential && a.is_err() {
+                    return Ok(a?);
                 }
-                other => settle(other)?,
+                match (a, settle(self.eval(b))?) {
+                    (Ok(a), Ok(b)) => self.call_values(call, &[a, b]),
+                    (a, b) => self.call_failed(call, &[a, b]),
+                }
             }
-        };
-        if complete {
-            self.charge(call.spend.cost(&args, &result))?;
+            nodes => {
+                let mut args = Vec::with_capacity(nodes.len());
+                for (i, node) in nodes.iter().enumerate() {
+                    match settle(self.eval(node))? {
+                        Ok(v) => args.push(v),
+                        Err(e) if i + 1 < nodes.len() => return Err(e.into()),
+                        Err(e) => {
+                            let failed: Vec<_> = args.into_iter().map(Ok).chain([Err(e)]).collect();
+                            return self.call_failed(call, &failed);
+                        }
+                    }
+                }
+                self.call_values(call, &args)
+            }
         }
+    }
+
+    fn call_values(&mut self, call: &'a Call, args: &[Value<'a>]) -> Step<Value<'a>> {
+        let remaining = self.budget.cost.saturating_sub(self.cost);
+        let result = match invoke(call, args, remaining) {
+            Err(Fail::Halt(halt)) => {
+                self.cost = self.cost.max(self.budget.cost.saturating_add(1));
+                return Err(Fail::Halt(halt));
+            }
+            other => settle(other)?,
+        };
+        let cost = match (call.spend, args) {
+            (Spend::Fixed(n), _) => n,
+            (spend, [a]) => spend.cost(&[Some(a)], &result),
+            (spend, [a, b]) => spend.cost(&[Some(a), Some(b)], &result),
+            (spend, args) => spend.cost(&args.iter().map(Some).collect::<Vec<_>>(), &result),
+        };
+        self.charge(cost)?;
+        Ok(result?)
+    }
+
+    /// A call with an argument that failed: charged all the same, and as failed as its first one.
+    fn call_failed(&mut self, call: &'a Call, args: &[Eval<Value<'a>>]) -> Step<Value<'a>> {
+        let result = match args.iter().find_map(|a| a.as_ref().err()) {
+            Some(_) if call.function == crate::ast::op::NOT_STRICTLY_FALSE => Ok(Value::Bool(true)),
+            error => Err(error.cloned().unwrap_or_else(CelError::no_overload)),
+        };
+        let args: Vec<Option<&Value<'a>>> = args.iter().map(|a| a.as_ref().ok()).collect();
+        self.charge(call.spend.cost(&args, &result))?;
         Ok(result?)
     }
 

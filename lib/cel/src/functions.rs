@@ -1,9 +1,9 @@
 //! Declarations of functions and operators: which overloads there are, for the checker.
 //!
-//! The table is `functions.txt`, one overload a line: name, `.` for a method or `:` for a function, id,
-//! parameters, result, and the Kubernetes minor version that introduced it (`@99`: only in environments
-//! that ask for it). The order of the overloads of one name matters, it is cel-go's. What the functions
-//! do is in [`crate::call`].
+//! The table is `functions.txt`, one overload a line: name, `.` for a method or `:` for a function,
+//! id, parameters, result, and the Kubernetes minor version that introduced it (`@99`: only in
+//! environments that ask for it). The order of the overloads of one name matters, it is cel-go's.
+//! What the functions do is in [`crate::call`].
 
 use crate::types::{OPTIONAL, Type};
 use std::collections::BTreeMap;
@@ -57,7 +57,8 @@ fn row(line: &'static str) -> Option<(&'static str, Overload)> {
         .split_once(") ")
         .filter(|(a, _)| balanced(a))
         .or_else(|| {
-            // A parameter list that itself contains parentheses ends at the last `) ` outside of them.
+            // A parameter list that itself contains parentheses ends at the last `) ` outside of
+            // them.
             let at = closing(rest)?;
             Some((&rest[..at], rest[at + 1..].trim_start()))
         })?;

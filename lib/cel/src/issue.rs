@@ -1,7 +1,8 @@
 //! What is wrong with an expression, and where: rendered as cel-go renders it.
 //!
-//! Start at [`CompileError`]. Positions are code points, lines count from one and columns from zero.
-//! The text of each message belongs to whoever reports it; only the frame around it is made here.
+//! Start at [`CompileError`]. Positions are code points, lines count from one and columns from
+//! zero. The text of each message belongs to whoever reports it; only the frame around it is made
+//! here.
 
 use crate::limits;
 use std::fmt;
@@ -28,9 +29,9 @@ pub enum CompileError {
         /// All of them rendered, one after the other.
         text: String,
     },
-    /// It type-checks, but no program can be made of it (a constant conversion that fails, a constant
-    /// regular expression that does not compile). Kubernetes reports these as
-    /// `program instantiation failed: TEXT`.
+    /// It type-checks, but no program can be made of it (a constant conversion that fails, a
+    /// constant regular expression that does not compile). Kubernetes reports these as `program
+    /// instantiation failed: TEXT`.
     Program(String),
 }
 

@@ -1,16 +1,18 @@
 //! The Common Expression Language as Kubernetes speaks it: parsed, type-checked, costed, metered.
 //!
-//! Start at [`Env`]: `Env::compile` turns text and [`Decls`] into a [`Program`] or a [`CompileError`]
-//! with cel-go's texts; a program knows its estimated cost and evaluates over JSON under a [`Budget`].
-//! Values are read straight from `serde_json::Value` through a [`DeclType`]; nothing is copied.
+//! Start at [`Env`]: `Env::compile` turns text and [`Decls`] into a [`Program`] or a
+//! [`CompileError`] with cel-go's texts; a program knows its estimated cost and evaluates over JSON
+//! under a [`Budget`]. Values are read straight from `serde_json::Value` through a [`DeclType`];
+//! nothing is copied.
 //!
 //! **Invariant:** whatever text and data come from outside, compiling and evaluating end within the
 //! bounds of [`limits`] and never panic (an optimised build needs a stack of 1 MiB for the deepest
 //! expression that is let in). Costs, verdicts and error texts are those of cel-go with
 //! Kubernetes' environment; `e2e/oracles/cel` holds the proof.
 //!
-//! Deliberately elsewhere: schemas and ratcheting (`hanse-schema`), messages of API errors, admission
-//! variables. Absent: the authorizer library, message construction, `google.protobuf` types.
+//! Deliberately elsewhere: schemas and ratcheting (`hanse-schema`), messages of API errors,
+//! admission variables. Absent: the authorizer library, message construction, `google.protobuf`
+//! types.
 
 mod ast;
 mod call;

@@ -1,4 +1,5 @@
-//! Kubernetes' own functions: URLs, addresses, quantities, versions, named formats, JSON patch keys.
+//! Kubernetes' own functions: URLs, addresses, quantities, versions, named formats, JSON patch
+//! keys.
 
 use crate::call::Run;
 use crate::eval::Step;

@@ -1,7 +1,7 @@
 //! Functions on strings: the standard ones, the strings extension (version 2), regular expressions.
 //!
-//! Offsets are code points. What Go does at the edges (a separator of nothing splits into code points,
-//! a negative count means all) is kept.
+//! Offsets are code points. What Go does at the edges (a separator of nothing splits into code
+//! points, a negative count means all) is kept.
 
 use crate::call::Run;
 use crate::eval::{Fail, Halt, Step};

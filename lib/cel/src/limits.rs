@@ -1,8 +1,8 @@
 //! Every bound that this crate puts on what strangers send it, in one place.
 //!
 //! The first group are Kubernetes' and cel-go's own numbers, which a client can observe; the second
-//! group are ours, far above what the first group lets through in practice, and exist so that memory
-//! stays bounded where the originals rely on luck.
+//! group are ours, far above what the first group lets through in practice, and exist so that
+//! memory stays bounded where the originals rely on luck.
 
 /// Cost that one evaluation may spend (Kubernetes' `PerCallLimit`).
 pub const CALL_COST: u64 = 1_000_000;

@@ -1,7 +1,8 @@
 //! The macros: calls that the parser replaces by comprehensions, presence tests or conditionals.
 //!
-//! Start at [`find`]. Expansions have to be node for node those of cel-go, because static and runtime
-//! cost count the nodes. Which macros exist in which Kubernetes version is decided by [`MacroSet`].
+//! Start at [`find`]. Expansions have to be node for node those of cel-go, because static and
+//! runtime cost count the nodes. Which macros exist in which Kubernetes version is decided by
+//! [`MacroSet`].
 
 use crate::ast::{ACCUMULATOR, Expr, Fold, Id, Kind, Literal, OLD_ACCUMULATOR, op};
 use crate::parser::{Parser, call};

@@ -1,9 +1,9 @@
 //! From tokens to a syntax tree, macros expanded.
 //!
-//! Start at [`parse`]. A hand-written precedence parser over CEL's grammar; the node that an error is
-//! reported at carries the position of the token that cel-go uses (the operator, the opening
-//! parenthesis of a call), because clients see it. Parsing stops at the first syntax error; errors that
-//! leave the grammar intact (bad literals, bad macro arguments, reserved words) are collected.
+//! Start at [`parse`]. A hand-written precedence parser over CEL's grammar; the node that an error
+//! is reported at carries the position of the token that cel-go uses (the operator, the opening
+//! parenthesis of a call), because clients see it. Parsing stops at the first syntax error; errors
+//! that leave the grammar intact (bad literals, bad macro arguments, reserved words) are collected.
 
 use crate::ast::{Entry, Expr, Id, Kind, Literal, op};
 use crate::issue::{CompileError, Issues, Source};

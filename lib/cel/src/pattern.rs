@@ -1,8 +1,9 @@
 //! Regular expressions in Go's syntax (RE2), translated for the `regex` crate.
 //!
-//! The two engines match alike; their syntaxes differ where rules use them: `\d`, `\w`, `\s` and `\b` are
-//! ASCII in Go, brackets and ampersands are plain characters within a class, a brace that repeats
-//! nothing is a brace. What Go refuses is refused here, with its text for the usual mistakes.
+//! The two engines match alike; their syntaxes differ where rules use them: `\d`, `\w`, `\s` and
+//! `\b` are ASCII in Go, brackets and ampersands are plain characters within a class, a brace that
+//! repeats nothing is a brace. What Go refuses is refused here, with its text for the usual
+//! mistakes.
 
 use crate::limits;
 use regex::{Regex, RegexBuilder};

@@ -1,9 +1,9 @@
-//! From a checked tree to a program: names become slots, chains of selections one attribute, constants
-//! are folded, regular expressions compiled.
+//! From a checked tree to a program: names become slots, chains of selections one attribute,
+//! constants are folded, regular expressions compiled.
 //!
-//! Start at [`plan`]. The shape of the nodes follows cel-go's planner, because what is folded and what
-//! is part of an attribute decides the runtime cost. Variables of comprehensions are slots numbered
-//! over the whole program, so evaluating needs no names and no scopes.
+//! Start at [`plan`]. The shape of the nodes follows cel-go's planner, because what is folded and
+//! what is part of an attribute decides the runtime cost. Variables of comprehensions are slots
+//! numbered over the whole program, so evaluating needs no names and no scopes.
 
 use crate::ast::{Expr, Fold, Id, Kind, Literal, op};
 use crate::call::{self, Binding, Candidate, Run, Style};
@@ -126,8 +126,8 @@ pub(crate) struct Plan {
     pub(crate) inits: Vec<Option<Node>>,
 }
 
-/// Plans a checked tree. `variables` are the names of the program's variables in order. The error is
-/// that of a constant that cannot be computed.
+/// Plans a checked tree. `variables` are the names of the program's variables in order. The error
+/// is that of a constant that cannot be computed.
 pub(crate) fn plan(checked: &Checked, env: &Env, variables: &[Arc<str>]) -> Result<Plan, String> {
     let mut planner = Planner {
         checked,
@@ -530,7 +530,8 @@ fn literal_value(literal: &Literal) -> Value<'static> {
     }
 }
 
-/// A set of the elements, each also as the other numeric types; `None` if some are no simple values.
+/// A set of the elements, each also as the other numeric types; `None` if some are no simple
+/// values.
 fn constant_set(list: &crate::value::List<'static>) -> Option<BTreeSet<Key<'static>>> {
     let mut set = BTreeSet::new();
     for i in 0..list.len() {

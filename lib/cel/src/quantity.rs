@@ -1,8 +1,8 @@
 //! Kubernetes quantities (`1.5Gi`, `100m`, `1e3`): reading, comparing, adding.
 //!
-//! Small ones are an integer with a decimal exponent, as long as that fits; all others are decimals of
-//! any length, rounded up to nano. Which of the two a quantity is can be observed: only small ones are
-//! integers.
+//! Small ones are an integer with a decimal exponent, as long as that fits; all others are decimals
+//! of any length, rounded up to nano. Which of the two a quantity is can be observed: only small
+//! ones are integers.
 
 use std::cmp::Ordering;
 use std::fmt;

@@ -141,15 +141,16 @@ impl Spend {
         })
     }
 
-    /// The cost of a call that was made with `args` and came to `result`.
-    pub(crate) fn cost(self, args: &[Eval<Value<'_>>], result: &Eval<Value<'_>>) -> u64 {
-        let sized = |i: usize| args.get(i).map_or(1, plain_size);
+    /// The cost of a call that was made with `args` and came to `result`; an argument that failed
+    /// is `None`.
+    pub(crate) fn cost(self, args: &[Option<&Value<'_>>], result: &Eval<Value<'_>>) -> u64 {
+        let sized = |i: usize| plain_size(args.get(i).copied().flatten());
         let text = |i: usize| ceil(sized(i) as f64 * TEXT);
         match self {
             Self::Fixed(n) => n,
-            Self::Traverse => args.first().map_or(0, traversal),
+            Self::Traverse => args.first().map_or(0, |a| traversal(*a)),
             Self::Text { arg, passes } => ceil(sized(arg) as f64 * passes * TEXT),
-            Self::Join => ceil(plain_size(result) as f64 * 2.0 * TEXT),
+            Self::Join => ceil(plain_size(result.as_ref().ok()) as f64 * 2.0 * TEXT),
             Self::Regex => {
                 let text = ceil((1.0 + sized(0) as f64) * TEXT);
                 text.saturating_mul(ceil(sized(1) as f64 * REGEX))
@@ -163,25 +164,25 @@ impl Spend {
             }
             Self::Validate => validate(args),
             Self::Equals => match args.first() {
-                Some(Ok(Value::Opaque(_))) => 1,
+                Some(Some(Value::Opaque(_))) => 1,
                 _ => smaller(args),
             },
             Self::Smaller => smaller(args),
-            Self::InList => args.get(1).map_or(1, size),
+            Self::InList => size(args.get(1).copied().flatten()),
             Self::Add => {
-                let total: u64 = args.iter().map(size).sum();
+                let total: u64 = args.iter().map(|a| size(*a)).sum();
                 ceil(total as f64 * TEXT)
             }
             Self::ContainsText => text(0).saturating_mul(text(1)),
-            Self::ListOutput => list_call(1.0, plain_size(result)),
+            Self::ListOutput => list_call(1.0, plain_size(result.as_ref().ok())),
             Self::Flatten => {
                 let depth = match args.get(1) {
-                    Some(Ok(Value::Int(depth))) => *depth as f64,
+                    Some(Some(Value::Int(depth))) => *depth as f64,
                     _ => 1.0,
                 };
                 list_call(depth, sized(0))
             }
-            Self::SelfCompare(arg) => self_compare(args.get(arg)),
+            Self::SelfCompare(arg) => self_compare(args.get(arg).copied().flatten()),
             Self::Sets(passes) => {
                 let product = sized(0).saturating_mul(sized(1));
                 1_u64.saturating_add((product as f64 * passes) as u64)
@@ -205,31 +206,25 @@ fn ceil(x: f64) -> u64 {
 }
 
 /// Size of a value, or one if it has none.
-fn plain_size(value: &Eval<Value<'_>>) -> u64 {
+fn plain_size(value: Option<&Value<'_>>) -> u64 {
     match value {
-        Ok(Value::Opaque(o)) => o.size(),
-        Ok(v) => v.size().map_or(1, |n| n as u64),
-        Err(_) => 1,
+        Some(Value::Opaque(o)) => o.size(),
+        Some(v) => v.size().map_or(1, |n| n as u64),
+        None => 1,
     }
 }
 
 /// The same, looking into optionals.
-fn size(value: &Eval<Value<'_>>) -> u64 {
-    let mut value = match value {
-        Ok(v) => v,
-        Err(_) => return 1,
-    };
-    while let Value::Optional(Some(inner)) = value {
-        value = inner;
+fn size(value: Option<&Value<'_>>) -> u64 {
+    let mut value = value;
+    while let Some(Value::Optional(Some(inner))) = value {
+        value = Some(inner);
     }
-    match value {
-        Value::Opaque(o) => o.size(),
-        v => v.size().map_or(1, |n| n as u64),
-    }
+    plain_size(value)
 }
 
-fn smaller(args: &[Eval<Value<'_>>]) -> u64 {
-    let least = args.iter().map(size).min().unwrap_or(1);
+fn smaller(args: &[Option<&Value<'_>>]) -> u64 {
+    let least = args.iter().map(|a| size(*a)).min().unwrap_or(1);
     ceil(least as f64 * TEXT)
 }
 
@@ -244,8 +239,8 @@ fn list_call(factor: f64, size: u64) -> u64 {
     scaled.wrapping_add(1 + LIST)
 }
 
-fn self_compare(list: Option<&Eval<Value<'_>>>) -> u64 {
-    let Some(Ok(Value::List(list))) = list else {
+fn self_compare(list: Option<&Value<'_>>) -> u64 {
+    let Some(Value::List(list)) = list else {
         return 1 + LIST;
     };
     let factor = match list.get(0) {
@@ -256,30 +251,28 @@ fn self_compare(list: Option<&Eval<Value<'_>>>) -> u64 {
     list_call(factor, n.saturating_mul(n))
 }
 
-fn validate(args: &[Eval<Value<'_>>]) -> u64 {
-    let (Some(Ok(Value::Opaque(format))), Some(text)) = (args.first(), args.get(1)) else {
+fn validate(args: &[Option<&Value<'_>>]) -> u64 {
+    let (Some(Some(Value::Opaque(format))), Some(text)) = (args.first(), args.get(1)) else {
         return 1;
     };
     let Opaque::Format(format) = &**format else {
         return 1;
     };
-    let text = ceil((1.0 + plain_size(text) as f64) * TEXT);
+    let text = ceil((1.0 + plain_size(*text) as f64) * TEXT);
     text.saturating_mul(ceil(format.regex_size() as f64 * REGEX))
 }
 
 /// Cost of walking over a value and everything in it.
-fn traversal(value: &Eval<Value<'_>>) -> u64 {
-    let Ok(value) = value else { return 1 };
+fn traversal(value: Option<&Value<'_>>) -> u64 {
     match value {
-        Value::String(s) => (s.len() as f64 * TEXT) as u64,
-        Value::Bytes(b) => (b.len() as f64 * TEXT) as u64,
-        Value::List(l) => (0..l.len()).map(|i| traversal(&l.get(i))).sum(),
-        Value::Map(m) => {
-            let entries = m.keys().into_iter().map(|k| {
-                let value = m.at(&k);
-                traversal(&Ok(k)) + traversal(&value)
-            });
-            entries.sum()
+        Some(Value::String(s)) => (s.len() as f64 * TEXT) as u64,
+        Some(Value::Bytes(b)) => (b.len() as f64 * TEXT) as u64,
+        Some(Value::List(l)) => (0..l.len())
+            .map(|i| traversal(l.get(i).as_ref().ok()))
+            .sum(),
+        Some(Value::Map(m)) => {
+            let entry = |k: Value<'_>| traversal(m.at(&k).as_ref().ok()) + traversal(Some(&k));
+            m.keys().into_iter().map(entry).sum()
         }
         _ => 1,
     }

@@ -1,8 +1,8 @@
 //! Types of expressions, and when one may stand for another.
 //!
 //! [`Type`] is what the checker computes with; [`Unifier`] holds what is known about its type
-//! variables. Variables are numbered; a failed attempt is rolled back through a trail, so resolving an
-//! overload costs no copies. Names are printed as cel-go prints them in error messages.
+//! variables. Variables are numbered; a failed attempt is rolled back through a trail, so resolving
+//! an overload costs no copies. Names are printed as cel-go prints them in error messages.
 
 use crate::decl::ObjectType;
 use std::fmt;

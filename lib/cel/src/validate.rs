@@ -1,5 +1,5 @@
-//! What type-checks and is refused all the same: literals that cannot be what they are given as, and
-//! lists and maps of mixed types.
+//! What type-checks and is refused all the same: literals that cannot be what they are given as,
+//! and lists and maps of mixed types.
 
 use crate::ast::{Expr, Kind, Literal};
 use crate::check::Checked;

@@ -1,8 +1,8 @@
 //! Values of expressions, and how JSON is read as one without being copied.
 //!
-//! Start at [`Value`] and [`read`]. Lists and maps are either views into the caller's JSON together with
-//! their declaration, or made by the expression and shared. A declared view reads its parts only when
-//! they are asked for, and remembers how it compares (sets, lists with keys).
+//! Start at [`Value`] and [`read`]. Lists and maps are either views into the caller's JSON together
+//! with their declaration, or made by the expression and shared. A declared view reads its parts
+//! only when they are asked for, and remembers how it compares (sets, lists with keys).
 
 use crate::decl::{DeclKind, DeclType, ListKind, ObjectType};
 use crate::escape::{escape, unescape};
@@ -106,7 +106,8 @@ pub enum List<'a> {
     Merged(Arc<Merged<'a>>),
 }
 
-/// A declared list with elements added: each with its JSON, if it has one, or why it cannot be read.
+/// A declared list with elements added: each with its JSON, if it has one, or why it cannot be
+/// read.
 #[derive(Debug)]
 pub struct Merged<'a> {
     pub(crate) items: Vec<Eval<Value<'a>>>,
