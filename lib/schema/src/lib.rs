@@ -25,6 +25,7 @@ pub mod props;
 mod prune;
 mod ratchet;
 pub mod rules;
+pub mod scale;
 mod schema;
 mod structural;
 mod trail;

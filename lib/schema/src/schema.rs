@@ -150,9 +150,20 @@ impl Schema {
     /// Everything wrong with a resource apart from its own metadata and its CEL rules: values,
     /// embedded resources, keys of lists. With `old`, what did not change is not an error again.
     pub fn validate(&self, new: &Value, old: Option<&Value>) -> ErrorList {
-        let root = &self.0.root;
-        let mut errors = validate::validate(root, new, old, &Path::nil(), Mode::Object);
-        errors.extend(embedded::validate(root, new, &Path::nil(), false));
+        let mut errors = self.validate_values(new, old);
+        errors.extend(self.validate_resources(new, old));
+        errors
+    }
+
+    /// The first half of [`Schema::validate`]: values. Kubernetes looks at what the scale
+    /// subresource reads (see [`crate::scale`]) between the halves.
+    pub fn validate_values(&self, new: &Value, old: Option<&Value>) -> ErrorList {
+        validate::validate(&self.0.root, new, old, &Path::nil(), Mode::Object)
+    }
+
+    /// The second half of [`Schema::validate`]: embedded resources and keys of lists.
+    pub fn validate_resources(&self, new: &Value, old: Option<&Value>) -> ErrorList {
+        let mut errors = embedded::validate(&self.0.root, new, &Path::nil(), false);
         self.validate_lists(new, old, &mut errors);
         errors
     }

@@ -166,7 +166,8 @@ fn prepare_update(w: &Writing<'_>, new: &mut Value, old: &Value) {
 
 fn judge(w: &Writing<'_>, new: &mut Value, old: &Value) -> Result<()> {
     let def = &w.target.def;
-    let errors = validate::changed_object(def, new, old, w.call.info.subresource);
+    let warn = &mut |text| w.call.warn(text);
+    let errors = validate::changed_object(def, new, old, w.call.info.subresource, warn);
     if !errors.is_empty() {
         return Err(w.invalid(name_of(new), &errors));
     }

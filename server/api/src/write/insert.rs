@@ -95,7 +95,8 @@ pub async fn insert(w: &Writing<'_>, mut object: Value, owners: Owners) -> Resul
 
 fn judge(w: &Writing<'_>, object: &mut Value) -> Result<()> {
     let def = &w.target.def;
-    let errors = validate::new_object(def, object);
+    let warn = &mut |text| w.call.warn(text);
+    let errors = validate::new_object(def, object, warn);
     if !errors.is_empty() {
         return Err(w.invalid(name_of(object), &errors));
     }

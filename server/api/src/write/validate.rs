@@ -6,27 +6,35 @@
 
 use hanse_json::Value;
 use hanse_kinds::{ResourceDef, Update};
-use hanse_schema::blocking_error;
 use hanse_schema::field::{ErrorList, Path};
 use hanse_schema::meta::{validate_object_meta, validate_object_meta_update};
+use hanse_schema::rules::OBJECT_BUDGET;
+use hanse_schema::{blocking_error, scale};
 
-/// Everything wrong with an object that is to be created.
+/// Everything wrong with an object that is to be created; `warn` is told what is wrong but
+/// tolerated.
 #[must_use]
-pub fn new_object(def: &ResourceDef, object: &Value) -> ErrorList {
+pub fn new_object(def: &ResourceDef, object: &Value, warn: &mut dyn FnMut(String)) -> ErrorList {
     let path = Path::new("metadata");
     let mut errors =
         validate_object_meta(&object["metadata"], def.namespaced, def.name_rule, &path);
-    structural(def, object, None, "", &mut errors);
+    structural(def, object, None, "", &mut errors, warn);
     errors.extend((def.hooks.validate)(object));
     errors
 }
 
-/// Everything wrong with a change.
+/// Everything wrong with a change; `warn` is told what is wrong but tolerated.
 #[must_use]
-pub fn changed_object(def: &ResourceDef, new: &Value, old: &Value, subresource: &str) -> ErrorList {
+pub fn changed_object(
+    def: &ResourceDef,
+    new: &Value,
+    old: &Value,
+    subresource: &str,
+    warn: &mut dyn FnMut(String),
+) -> ErrorList {
     let path = Path::new("metadata");
     let mut errors = validate_object_meta_update(&new["metadata"], &old["metadata"], &path);
-    structural(def, new, Some(old), subresource, &mut errors);
+    structural(def, new, Some(old), subresource, &mut errors, warn);
     errors.extend((def.hooks.validate_update)(
         new,
         Update { old, subresource },
@@ -34,25 +42,50 @@ pub fn changed_object(def: &ResourceDef, new: &Value, old: &Value, subresource: 
     errors
 }
 
-/// The schema of a custom resource, and then its rules in CEL, unless the object is so wrong that
-/// they could not mean anything.
+/// The schema of a custom resource, what its scale subresource reads, and then its rules in CEL,
+/// unless the object is so wrong that they could not mean anything.
 fn structural(
     def: &ResourceDef,
     new: &Value,
     old: Option<&Value>,
     subresource: &str,
     errors: &mut ErrorList,
+    warn: &mut dyn FnMut(String),
 ) {
     let Some(schema) = def.schema.structural() else {
         return;
     };
-    let found = match (subresource, old) {
-        ("status", Some(old)) => schema.validate_status(new, old),
-        _ => schema.validate(new, old),
-    };
-    let blocked = blocking_error(&found);
-    errors.extend(found);
-    if let Some(blocked) = blocked {
-        errors.push(blocked);
+    match (subresource, old) {
+        ("status", Some(old)) => {
+            errors.extend(schema.validate_status(new, old));
+            errors.extend(scale(def, new, false));
+        }
+        _ => {
+            errors.extend(schema.validate_values(new, old));
+            errors.extend(scale(def, new, true));
+            errors.extend(schema.validate_resources(new, old));
+        }
     }
+    if !schema.has_rules() {
+        return;
+    }
+    if let Some(blocked) = blocking_error(errors) {
+        return errors.push(blocked);
+    }
+    let outcome = schema.validate_cel(new, old, OBJECT_BUDGET);
+    errors.extend(outcome.errors);
+    outcome.warnings.into_iter().for_each(warn);
+}
+
+fn scale(def: &ResourceDef, object: &Value, with_spec: bool) -> ErrorList {
+    let mut all = def.subresources.iter();
+    let Some(paths) = all.find_map(|subresource| subresource.scale.as_ref()) else {
+        return ErrorList::new();
+    };
+    let paths = scale::Paths {
+        spec_replicas: with_spec.then_some(paths.spec_replicas.as_slice()),
+        status_replicas: &paths.status_replicas,
+        label_selector: paths.label_selector.as_deref(),
+    };
+    scale::validate(object, paths)
 }
