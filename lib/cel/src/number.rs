@@ -119,7 +119,7 @@ pub(crate) fn fixed(d: f64) -> String {
 /// As Go prints a value inside an error message.
 pub(crate) fn plain(v: &Value<'_>) -> String {
     match v {
-        Value::Null => "NULL_VALUE".into(),
+        Value::Null => "0".into(),
         Value::Bool(b) => b.to_string(),
         Value::Int(i) => i.to_string(),
         Value::Uint(u) => u.to_string(),

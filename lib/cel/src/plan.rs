@@ -537,6 +537,7 @@ fn constant_set(list: &crate::value::List<'static>) -> Option<BTreeSet<Key<'stat
     for i in 0..list.len() {
         let key = Key::from_value(&list.get(i).ok()?)?;
         match &key {
+            Key::Null => return None,
             Key::Int(i) => {
                 set.insert(Key::Double((*i as f64).to_bits()));
                 set.extend(u64::try_from(*i).ok().map(Key::Uint));

@@ -130,6 +130,8 @@ pub enum Map<'a> {
 /// A key of a map made by an expression. Numbers of different types are different keys.
 #[derive(Debug, Clone)]
 pub enum Key<'a> {
+    /// `null`.
+    Null,
     /// `bool`.
     Bool(bool),
     /// `int`.
@@ -145,6 +147,7 @@ pub enum Key<'a> {
 impl Key<'_> {
     fn rank(&self) -> (u8, u64, &str) {
         match self {
+            Self::Null => (0, 2, ""),
             Self::Bool(b) => (0, u64::from(*b), ""),
             Self::Int(i) => (1, (*i as u64) ^ (1 << 63), ""),
             Self::Uint(u) => (2, *u, ""),
@@ -177,6 +180,7 @@ impl Ord for Key<'_> {
 impl<'a> Key<'a> {
     pub(crate) fn from_value(value: &Value<'a>) -> Option<Self> {
         Some(match value {
+            Value::Null => Self::Null,
             Value::Bool(b) => Self::Bool(*b),
             Value::Int(i) => Self::Int(*i),
             Value::Uint(u) => Self::Uint(*u),
@@ -188,6 +192,7 @@ impl<'a> Key<'a> {
 
     pub(crate) fn to_value(&self) -> Value<'a> {
         match self {
+            Self::Null => Value::Null,
             Self::Bool(b) => Value::Bool(*b),
             Self::Int(i) => Value::Int(*i),
             Self::Uint(u) => Value::Uint(*u),
@@ -282,13 +287,27 @@ fn read_scalar<'a>(json: &'a Json, kind: &DeclKind) -> Eval<Value<'a>> {
         (DeclKind::DateTime, Json::String(s)) => time::parse_schema_date_time(s)
             .map(Value::Timestamp)
             .ok_or_else(|| CelError::new(format!("Invalid date-time formatted string {s}"))),
-        (DeclKind::Bytes, Json::String(s)) => base64::engine::general_purpose::STANDARD
-            .decode(s)
-            .map(|b| Value::Bytes(b.into()))
-            .map_err(|_| CelError::new(format!("Invalid byte formatted string {s}"))),
+        (DeclKind::Bytes, Json::String(s)) => read_bytes(s),
         (_, Json::String(s)) => Ok(Value::String(Text::Borrowed(s))),
         _ => Err(wrong("string")),
     }
+}
+
+/// Bytes are read in the alphabet for URLs, whatever the format's name says.
+fn read_bytes<'a>(text: &str) -> Eval<Value<'a>> {
+    use base64::DecodeError::InvalidByte;
+    let plain: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+    base64::engine::general_purpose::URL_SAFE
+        .decode(&plain)
+        .map(|b| Value::Bytes(b.into()))
+        .map_err(|e| {
+            let at = match e {
+                InvalidByte(at, _) => at,
+                _ => plain.len() - plain.len() % 4,
+            };
+            let why = format!("illegal base64 data at input byte {at}");
+            CelError::new(format!("Invalid byte formatted string {text}: {why}"))
+        })
 }
 
 /// Reads JSON as it comes.

@@ -49,6 +49,7 @@ fn map(map: &Map<'_>) -> String {
 
 fn key(key: &Key<'_>) -> String {
     match key {
+        Key::Null => "null".into(),
         Key::Bool(b) => b.to_string(),
         Key::Int(i) => i.to_string(),
         Key::Uint(u) => format!("{u}u"),
