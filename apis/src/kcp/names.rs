@@ -64,6 +64,8 @@ pub mod annotation {
     pub const INACTIVE: &str = "core.kcp.io/inactive";
     /// Older spelling of [`INACTIVE`].
     pub const INACTIVE_LEGACY: &str = "internal.kcp.io/inactive";
+    /// How many objects a logical cluster may hold.
+    pub const MAX_TOTAL_OBJECTS: &str = "core.kcp.io/max-total-objects";
     /// Lock table for group-resources.
     pub const RESOURCE_BINDINGS: &str = "internal.apis.kcp.io/resource-bindings";
     /// Words for which an object is replicated to the other shards.

@@ -11,6 +11,7 @@ mod claims;
 mod lifecycle;
 mod logical_clusters;
 mod metadata;
+mod object_count;
 mod request;
 mod sites;
 mod workspaces;
@@ -45,7 +46,7 @@ const MUTATING: [(&str, Plugin); 12] = [
 ];
 
 /// Plugins that look at the object as it will be stored, in order.
-const VALIDATING: [(&str, Plugin); 14] = [
+const VALIDATING: [(&str, Plugin); 15] = [
     ("CertificateApproval", certificates::approval),
     ("CertificateSigning", certificates::signing),
     ("CertificateSubjectRestriction", certificates::subject),
@@ -66,6 +67,10 @@ const VALIDATING: [(&str, Plugin); 14] = [
         apis::reserved_crd_annotations,
     ),
     ("kcp.io/ReservedCRDGroups", apis::reserved_crd_groups),
+    (
+        "core.kcp.io/LogicalClusterObjectCountLimit",
+        object_count::limit,
+    ),
 ];
 
 /// Kinds that are stored but do nothing yet, as rows.
@@ -98,6 +103,7 @@ const WITHOUT_EFFECT: [(&str, &str); 7] = [
 pub struct Admission {
     authorizer: Arc<Authorizer>,
     claims: Claims,
+    object_limit: u64,
 }
 
 impl Admission {
@@ -105,7 +111,24 @@ impl Admission {
     #[must_use]
     pub fn new(authorizer: Arc<Authorizer>) -> Admission {
         let claims = Claims::new(authorizer.view().clone());
-        Admission { authorizer, claims }
+        Admission {
+            authorizer,
+            claims,
+            object_limit: 0,
+        }
+    }
+
+    /// Sets how many objects a logical cluster may hold unless it says otherwise itself; 0 is no
+    /// limit.
+    #[must_use]
+    pub fn with_object_limit(mut self, limit: u64) -> Admission {
+        self.object_limit = limit;
+        self
+    }
+
+    /// How many objects a logical cluster may hold unless it says otherwise itself.
+    pub(crate) fn object_limit(&self) -> u64 {
+        self.object_limit
     }
 
     /// Who decides about permissions.

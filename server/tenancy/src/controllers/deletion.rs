@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// Deletions of one commit.
 const BATCH: usize = 200;
+/// Objects looked at in one step of a walk.
+const PAGE: usize = 1000;
 
 /// What is left and cannot go yet.
 #[derive(Default)]
@@ -39,7 +41,7 @@ impl Left {
             group => format!("{}.{group}", resource.resource()),
         };
         *self.resources.entry(name).or_default() += 1;
-        for finalizer in strings(&object.value()["metadata"]["finalizers"]) {
+        for finalizer in finalizers(object) {
             *self.finalizers.entry(finalizer).or_default() += 1;
         }
     }
@@ -200,28 +202,50 @@ impl Controllers {
         writes: &mut Vec<Write>,
         left: &mut Left,
     ) -> Result<(), StepError> {
-        let query = ListQuery {
-            limit: Some(BATCH),
-            ..ListQuery::default()
-        };
-        let Ok(page) = self.tenancy.view().hub().list(resource, scope, &query) else {
-            return Ok(());
-        };
-        for object in page.objects {
-            if writes.len() >= BATCH {
+        let mut after = None;
+        while writes.len() < BATCH {
+            let query = ListQuery {
+                after,
+                limit: Some(PAGE),
+                ..ListQuery::default()
+            };
+            let Ok(page) = self.tenancy.view().hub().list(resource, scope, &query) else {
+                break;
+            };
+            for object in &page.objects {
+                if writes.len() >= BATCH {
+                    break;
+                }
+                self.delete_one(object, writes, left)?;
+            }
+            after = page
+                .objects
+                .last()
+                .filter(|_| page.more)
+                .map(|o| o.key().path());
+            if after.is_none() {
                 break;
             }
+        }
+        Ok(())
+    }
+
+    /// Deletes an object, or marks it while something holds it.
+    fn delete_one(
+        &self,
+        object: &Object,
+        writes: &mut Vec<Write>,
+        left: &mut Left,
+    ) -> Result<(), StepError> {
+        if finalizers(object).is_empty() {
+            writes.push(crate::Maker::delete(object));
+            return Ok(());
+        }
+        left.note(object);
+        if !object.is_deleting() {
             let mut value = object.value();
-            let held = !strings(&value["metadata"]["finalizers"]).is_empty();
-            if !held {
-                writes.push(crate::Maker::delete(&object));
-                continue;
-            }
-            left.note(&object);
-            if !object.is_deleting() {
-                mark_deleted(&mut value, &self.tenancy.maker().now());
-                writes.extend(self.change(&object, &value)?);
-            }
+            mark_deleted(&mut value, &self.tenancy.maker().now());
+            writes.extend(self.change(object, &value)?);
         }
         Ok(())
     }
@@ -295,6 +319,12 @@ pub(super) fn claim_storage(group_name: &str, resource: &str, identity: &str) ->
         (identity, _) => identity,
     };
     ResourceId::new(group_name, resource, identity)
+}
+
+/// Finalizers of an object, read without the rest of it.
+fn finalizers(object: &Object) -> Vec<String> {
+    let raw = object.raw(&["metadata", "finalizers"]).unwrap_or(b"[]");
+    serde_json::from_slice(raw).unwrap_or_default()
 }
 
 /// True for a value that stands for nothing.

@@ -5,6 +5,10 @@ use hanse_apis::kcp::{annotation, group, label, phase};
 use hanse_cache::{Event, ListQuery, Object, ResourceId, Scope};
 use hanse_rules::hash;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long deletions are gathered before what waits for them is looked at.
+const SOON: Duration = Duration::from_millis(20);
 
 /// What a key is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +64,16 @@ impl Controllers {
             kind,
             name: name.into(),
         });
+    }
+
+    /// Queues a key a little later: many deletions are one reason to look.
+    fn add_soon(&self, kind: Kind, cluster: &str, name: &str) {
+        let key = Key {
+            cluster: cluster.into(),
+            kind,
+            name: name.into(),
+        };
+        self.queue.add_after(key, SOON);
     }
 
     /// Queues what is not settled. Everything settled is seen by a glance at labels and flags.
@@ -136,7 +150,7 @@ impl Controllers {
         let key = object.key();
         let cluster = &*key.cluster;
         if event.is_delete() && self.ending.lock().contains(cluster) {
-            self.add(Kind::LogicalCluster, cluster, "");
+            self.add_soon(Kind::LogicalCluster, cluster, "");
         }
         let identity = key.resource.identity();
         if event.is_delete() && !matches!(identity, "" | hanse_apis::kcp::CUSTOM_RESOURCES) {
@@ -226,7 +240,7 @@ impl Controllers {
         let view = self.tenancy.view();
         for binding in view.list_cluster(&view.resources().api_bindings, cluster) {
             if binding.is_deleting() {
-                self.add(Kind::Binding, cluster, &binding.key().name);
+                self.add_soon(Kind::Binding, cluster, &binding.key().name);
             }
         }
     }

@@ -259,3 +259,36 @@ fn nobody_grants_what_he_lacks() {
         );
     });
 }
+
+#[test]
+fn a_logical_cluster_at_its_limit_takes_no_more() {
+    play(|world| async move {
+        let made = world.workspace(&admin(), "root", "w", None).await.unwrap();
+        let id = made["spec"]["cluster"].as_str().unwrap().to_owned();
+        let view = world.tenancy.view();
+        let logical = view.logical_cluster(&id).unwrap();
+        let mut value = logical.value();
+        value["metadata"]["annotations"]["core.kcp.io/max-total-objects"] = "11".into();
+        let write = world.tenancy.maker().update(&logical, &value).unwrap();
+        world.tenancy.commit(vec![write]).await.unwrap();
+        let maps = view.resources().config_maps.clone();
+        let map = |name: &str| {
+            json!({"apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": name, "namespace": "default"}})
+        };
+        world
+            .create(&admin(), &id, &maps, map("fits"))
+            .await
+            .unwrap();
+        assert_eq!(
+            world
+                .create(&admin(), &id, &maps, map("too-many"))
+                .await
+                .unwrap_err(),
+            format!(
+                "configmaps \"too-many\" is forbidden: logical cluster \"{id}\" has reached its \
+                 total object count limit (11/11 objects); delete objects to free up capacity"
+            )
+        );
+    });
+}
