@@ -108,7 +108,9 @@ fn keys(service: &Inner, call: &Call<'_>) -> Result<Answer> {
     });
     if !accepted {
         let why = "406: Not Acceptable\n\nAvailable representations: application/jwk-set+json";
-        return Err(Status::not_acceptable_form(why));
+        let mut status = Status::not_acceptable_form(why);
+        status.details = Some(Default::default());
+        return Err(status);
     }
     let jwks = service.authenticator.signer().jwks();
     let bytes = hanse_json::to_vec(jwks);

@@ -78,6 +78,8 @@ pub async fn insert(w: &Writing<'_>, mut object: Value, owners: Owners) -> Resul
                 &["metadata", "name"],
                 generate_name(w, base).into(),
             );
+            // Some defaults depend on the name.
+            convert::default(def, &mut object);
         }
         if attempt == 1 {
             judge(w, &mut object)?;

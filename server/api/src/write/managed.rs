@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use hanse_apply::managed::{self, ApplyError, Context, Versions};
 use hanse_apply::{Set, TypeSchema};
 use hanse_json::{Value, json};
+use hanse_kinds::ResourceDef;
 use hanse_wire::status::{Cause, Result, Status};
 
 use super::Writing;
@@ -21,14 +22,12 @@ static NOTHING: LazyLock<Set> = LazyLock::new(Set::new);
 static STATUS: LazyLock<Set> = LazyLock::new(|| Set::of_fields(&[&["status"]]));
 /// What the status endpoint resets.
 static NOT_STATUS: LazyLock<Set> = LazyLock::new(|| Set::of_fields(&[&["spec"], &["metadata"]]));
-/// The empty object of custom resources.
-static EMPTY: LazyLock<Value> = LazyLock::new(|| json!({}));
 
 /// The versions of a kind, as ownership is kept across them.
 struct Served<'t>(&'t Target);
 
 impl Served<'_> {
-    fn def(&self, api_version: &str) -> Option<&hanse_kinds::ResourceDef> {
+    fn def(&self, api_version: &str) -> Option<&ResourceDef> {
         let all = std::iter::once(&self.0.def).chain(&self.0.versions);
         all.map(AsRef::as_ref)
             .find(|def| def.api_version() == api_version)
@@ -67,7 +66,7 @@ pub fn track_untyped(w: &Writing<'_>, api_version: &str, new: &mut Value) {
             schema: &schema,
         },
         ignored: &STATUS,
-        empty: &EMPTY,
+        empty: &json!({"spec": {}}),
     };
     // Tracking through a subresource takes nothing that was sent.
     managed::update(None, new, &w.manager, &context);
@@ -99,8 +98,18 @@ fn with_context<T>(w: &Writing<'_>, run: impl FnOnce(&Context<'_>) -> T) -> T {
         now: &w.now,
         versions: &Served(w.target),
         ignored,
-        empty: &EMPTY,
+        empty: &empty(def),
     })
+}
+
+/// The kind's empty object: what decoding makes of nothing. Custom resources have none.
+fn empty(def: &ResourceDef) -> Value {
+    let mut empty = json!({});
+    if def.schema.structural().is_none() {
+        // Nothing in an empty object can be of the wrong type.
+        let _ = def.schema.decode(&mut empty);
+    }
+    empty
 }
 
 fn apply_status(error: &ApplyError) -> Box<Status> {
