@@ -14,6 +14,7 @@ pub mod jsonpath;
 pub mod limits;
 pub mod negotiate;
 pub mod options;
+pub mod protobuf;
 pub mod query;
 pub mod selector;
 pub mod status;

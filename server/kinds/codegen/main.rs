@@ -14,6 +14,7 @@ use std::path::Path;
 use hanse_json::{Limits, Map, Value, get, get_array, get_object, get_str, json, parse, to_vec};
 
 mod gotypes;
+mod proto;
 
 /// Where the facts come from that the recordings do not have: the prefix of component names,
 /// and the module.
@@ -41,6 +42,10 @@ fn main() {
     write(
         &out.join("go-fields.json"),
         &gotypes::fields(&components, modules),
+    );
+    write(
+        &out.join("proto-fields.json"),
+        &proto::messages(&components, modules),
     );
     write(&out.join("components.json"), &components);
     write(

@@ -15,6 +15,7 @@ pub mod kcp;
 pub mod limits;
 pub mod native;
 pub mod openapi;
+pub mod protobuf;
 pub mod quantity;
 pub mod table;
 

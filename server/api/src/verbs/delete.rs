@@ -1,7 +1,7 @@
 //! `delete` and `deletecollection`.
 
 use hanse_cache::ListQuery;
-use hanse_json::{Limits, json};
+use hanse_json::json;
 use hanse_wire::negotiate::{Form, Forms};
 use hanse_wire::options::{DeleteOptions, ListOptions, WriteOptions};
 use hanse_wire::status::{Result, Status};
@@ -16,6 +16,7 @@ use crate::service::Inner;
 use crate::verbs::list::read_error;
 use crate::verbs::select::Selection;
 use crate::write::Writing;
+use crate::write::decode::{decode_raw, media_type};
 use crate::write::remove::{remove, uid_of};
 
 /// Options from the body, or from the query when there is none.
@@ -23,23 +24,8 @@ fn options_of(call: &Call<'_>, body: &[u8]) -> Result<DeleteOptions> {
     let options = if body.is_empty() {
         DeleteOptions::from_query(&call.query)?
     } else {
-        let bad = |why: String| {
-            Status::bad_request(format!(
-                "couldn't get version/kind; json parse error: {why}"
-            ))
-        };
-        let value = match hanse_wire::negotiate::input(call.header(header::CONTENT_TYPE))? {
-            hanse_wire::negotiate::Encoding::Yaml => {
-                hanse_wire::yaml::parse(body)
-                    .map_err(|e| bad(e.to_string()))?
-                    .value
-            }
-            hanse_wire::negotiate::Encoding::Json => {
-                hanse_json::parse(body, &Limits::default())
-                    .map_err(|e| bad(e.to_string()))?
-                    .value
-            }
-        };
+        let media = media_type(call.header(header::CONTENT_TYPE));
+        let value = decode_raw(body, media, "DeleteOptions")?.value;
         DeleteOptions::from_body(&value)?
     };
     options.validate()?;
