@@ -18,8 +18,8 @@ use hanse_auth::{ACCESS_DENIED, Attributes, Authenticator, Authorizer, Resolutio
 use hanse_cache::{ClusterName, Hub};
 use hanse_kinds::ResourceDef;
 use hanse_seams::{Seams, Shutdown};
-use hanse_tenancy::Tenancy;
 use hanse_tenancy::catalog::{Catalog, Lookup};
+use hanse_tenancy::{HOME_NAME, Tenancy};
 use hanse_wire::gvk::GroupResource;
 use hanse_wire::gzip;
 use hanse_wire::negotiate::{Output, error_output};
@@ -369,6 +369,10 @@ impl Service {
         if routed.view.is_some() {
             return self.no_view_for(&user);
         }
+        if is_home(&info, cluster.as_ref()) {
+            let home = self.tenancy.home(&user).await?;
+            return Ok(answer_document(200, &home, &error_output(&wanted(head))));
+        }
         let verb = info.authorization_verb(&head.method);
         let authorized = self.authorize(&user, &info, &verb, cluster.as_deref());
         trace.authorized(authorized.is_ok());
@@ -551,6 +555,13 @@ fn decoded_path(head: &Head) -> String {
         Some(cluster) => format!("/clusters/{cluster}{path}"),
         None => path.into_owned(),
     }
+}
+
+/// Whether the caller asks for his home workspace, which is made by being asked for.
+fn is_home(info: &RequestInfo<'_>, cluster: Option<&ClusterName>) -> bool {
+    cluster.is_some_and(|cluster| cluster.as_str() == "root")
+        && (info.group, info.resource) == ("tenancy.kcp.io", "workspaces")
+        && (info.verb, info.name, info.subresource) == (Verb::Get, HOME_NAME, "")
 }
 
 /// A list or watch of one name is authorized as a request for that name (URL-07).
