@@ -501,9 +501,8 @@ fn read(text: &str) -> Value {
         .unwrap_or_default()
 }
 
-/// The OpenAPI components of all built-in kinds, parsed anew.
 /// The OpenAPI components of the built-in kinds, by name; read anew at each call.
-pub fn components() -> Map<String, Value> {
+pub(crate) fn components() -> Map<String, Value> {
     match read(COMPONENTS) {
         Value::Object(map) => map,
         _ => Map::new(),
