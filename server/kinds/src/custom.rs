@@ -6,7 +6,8 @@
 //! from `data/merge-keys.json` and takes strategic merge patches.
 
 use std::cmp::Ordering;
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use hanse_apply::types::TypeSchema;
 use hanse_json::{Limits, Map, Value, get, get_array, get_bool, get_object, get_str, json, parse};
@@ -15,6 +16,7 @@ use hanse_schema::names::NameRule;
 use hanse_wire::gvk::SmolStr;
 use hanse_wire::table::PrinterColumn;
 use hanse_wire::{GroupVersion, GroupVersionKind};
+use sha2::{Digest, Sha256};
 
 use crate::def::{
     CUSTOM_RESOURCES, CompiledKind, Conversion, Flags, NO_HOOKS, ResourceDef, ScalePaths,
@@ -165,6 +167,9 @@ fn define(from: &Definition<'_>) -> Result<ResourceDef, String> {
     })
 }
 
+/// Compiled kinds by content, however many workspaces serve them.
+static SHARED: Mutex<BTreeMap<[u8; 32], Weak<CompiledKind>>> = Mutex::new(BTreeMap::new());
+
 fn compile(group: &str, kind: &str, source: Option<&Value>) -> Result<Arc<CompiledKind>, String> {
     let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     let source = source.unwrap_or(&anything);
@@ -172,21 +177,39 @@ fn compile(group: &str, kind: &str, source: Option<&Value>) -> Result<Arc<Compil
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
         texts.join(", ")
     })?;
-    let types = match native_merge_table(group, kind) {
+    let facts = native_merge_table(group, kind);
+    let key = match facts {
+        None => schema.hash(),
+        Some(_) => {
+            let of_schema = Sha256::new().chain_update(schema.hash());
+            of_schema
+                .chain_update(format!("{group}/{kind}"))
+                .finalize()
+                .into()
+        }
+    };
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(found) = shared.get(&key).and_then(Weak::upgrade) {
+        return Ok(found);
+    }
+    let types = match facts {
         None => TypeSchema::compile(source, &Map::new()),
         Some(facts) => {
             let mut annotated = source.clone();
-            for (path, fact) in facts.iter() {
+            for (path, fact) in facts {
                 annotate(&mut annotated, path, fact);
             }
             TypeSchema::compile(&annotated, &Map::new())
         }
     };
-    Ok(Arc::new(CompiledKind {
+    let fresh = Arc::new(CompiledKind {
         hash: schema.hash(),
         types,
         shape: Shape::Structural(schema),
-    }))
+    });
+    shared.retain(|_, weak| weak.strong_count() > 0);
+    shared.insert(key, Arc::downgrade(&fresh));
+    Ok(fresh)
 }
 
 /// How a list or map of a kind of Kubernetes merges in strategic merge patches.
@@ -418,6 +441,8 @@ mod tests {
         let status = json!({"spec": {"color": "red", "size": 3.0}, "status": {"a": 1}});
         assert!(!def.changes_generation(&status, &object));
         assert!(ResourceDef::from_crd(&crd(), "v2").is_err());
+        let again = ResourceDef::from_crd(&crd(), "v1").unwrap();
+        assert!(Arc::ptr_eq(&def.schema, &again.schema), "compiled once");
     }
 
     #[test]
