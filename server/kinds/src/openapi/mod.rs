@@ -1,9 +1,9 @@
 //! OpenAPI documents made from rows: version 3 of one group version, version 2 of everything.
 //!
-//! Start at [`v3`] and [`v2`]. Paths follow from verbs, scope and subresources; components of built-in kinds
-//! come from the data file, those of custom resources from their schemas; a document has those
-//! that its paths reach. The invariant, held by a test: for built-in groups the documents are
-//! those of a real kcp, field by field. Descriptions are absent.
+//! Start at [`v3`] and [`v2`]. Paths follow from verbs, scope and subresources; components of
+//! built-in kinds come from the data file, those of custom resources from their schemas; a
+//! document has those that its paths reach. The invariant, held by a test: for built-in groups the
+//! documents are those of a real kcp, field by field. Descriptions are absent.
 //!
 //! Protobuf stands among the media types of built-in kinds as it does there, so that the
 //! documents compare equal; only JSON and YAML are served.
@@ -188,7 +188,10 @@ fn responses(codes: &[u16], component: Option<&str>, types: &[&str]) -> Value {
 }
 
 fn query(parameters: &[(&str, &str)]) -> Vec<Value> {
-    let parameter = |(name, kind): &(&str, &str)| json!({"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": true}});
+    let parameter = |(name, kind): &(&str, &str)| {
+        let schema = json!({"type": kind, "uniqueItems": true});
+        json!({"name": name, "in": "query", "schema": schema})
+    };
     parameters.iter().map(parameter).collect()
 }
 
