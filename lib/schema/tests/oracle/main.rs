@@ -131,7 +131,7 @@ impl Report {
 
     /// A few differences tell more than one.
     fn is_full(&self) -> bool {
-        self.0.len() >= 5
+        self.0.len() >= number("HANSE_ORACLE_DIFFERENCES", 5) as usize
     }
 
     fn finish(self, what: &str) {
@@ -395,6 +395,132 @@ fn published() {
     }
     report.finish("published schemas");
     println!("seed {seed}: {rounds} published schemas, equal answers");
+}
+
+const PATTERN_PARTS: &[&str] = &[
+    "a",
+    "b",
+    "z",
+    "1",
+    "-",
+    "_",
+    " ",
+    "é",
+    "ſ",
+    "K",
+    ".",
+    "^",
+    "$",
+    "|",
+    "(",
+    ")",
+    "(?:",
+    "(?i)",
+    "(?s)",
+    "(?m)",
+    "(?U)",
+    "(?P<n>",
+    "(?<n>",
+    "(?=",
+    "[",
+    "]",
+    "[^",
+    "a-z",
+    "[[:alpha:]]",
+    "[a&&b]",
+    "[a--b]",
+    "[]a]",
+    "[a-]",
+    "\\d",
+    "\\D",
+    "\\w",
+    "\\W",
+    "\\s",
+    "\\S",
+    "\\b",
+    "\\B",
+    "\\z",
+    "\\A",
+    "\\pL",
+    "\\p{Lu}",
+    "\\p{Greek}",
+    "\\P{L}",
+    "\\x41",
+    "\\x{e9}",
+    "\\n",
+    "\\t",
+    "\\.",
+    "\\-",
+    "\\/",
+    "\\1",
+    "\\Q",
+    "\\E",
+    "\\C",
+    "\\u0041",
+    "*",
+    "+",
+    "?",
+    "{2}",
+    "{1,2}",
+    "{,2}",
+    "{2,1}",
+    "{1001}",
+    "{",
+    "}",
+    "**",
+    "*?",
+    "\\07",
+    "\\8",
+    "#",
+    "~",
+    "&",
+];
+
+/// One random pattern against one random text.
+fn pattern_round(oracle: &mut Oracle, random: &mut Random, report: &mut Report) {
+    let pattern: String = (0..1 + random.below(5))
+        .map(|_| random.pick(PATTERN_PARTS))
+        .collect();
+    let text: String = (0..random.below(5))
+        .map(|_| {
+            random.pick(&[
+                "a", "b", "A", "1", "-", "_", " ", "é", "K", "\n", "]", "&", ".",
+            ])
+        })
+        .collect();
+    let schema = json!({"type": "object", "properties": {
+        "spec": {"type": "string", "pattern": pattern}}});
+    let new = json!({"metadata": {}, "spec": text});
+    let question = json!({"schema": schema, "new": new});
+    let answer = oracle.ask(&question);
+    let ours = match Schema::compile(&schema) {
+        Err(refused) => Err(refused.to_string()),
+        Ok(compiled) => Ok(compiled.validate(&new, None).is_empty()),
+    };
+    let theirs = match answer["failed"].as_str() {
+        Some(why) => Err(why.to_owned()),
+        None => Ok(answer["errors"].as_array().unwrap().is_empty()),
+    };
+    report.compare("patterns", &question, &ours, &theirs);
+}
+
+#[test]
+fn patterns() {
+    let Some(mut oracle) = Oracle::start() else {
+        return;
+    };
+    let seed = number("HANSE_SEED", 1);
+    let rounds = number("HANSE_ORACLE_ROUNDS", 4000);
+    let mut report = Report::default();
+    for round in 0..rounds {
+        let mut random = Random::new(seed.wrapping_mul(15_485_863).wrapping_add(round));
+        pattern_round(&mut oracle, &mut random, &mut report);
+        if report.is_full() {
+            break;
+        }
+    }
+    report.finish("patterns");
+    println!("seed {seed}: {rounds} patterns, equal answers");
 }
 
 #[test]
