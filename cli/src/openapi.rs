@@ -3,7 +3,8 @@
 //!
 //! Start at [`structural`]. Invariant: the result says as much about the shape as a structural
 //! schema can: list types and keys stay, so apply merges above as below. Defaults are kept where
-//! a list's keys need them (a port's protocol) and dropped elsewhere: the site's server has its own.
+//! a list's keys need them (a port's protocol) and dropped elsewhere: the site's server has its
+//! own.
 
 use serde_json::{Map, Value, json};
 

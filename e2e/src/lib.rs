@@ -7,6 +7,7 @@
 //! The tests themselves are under `tests/`.
 
 pub mod bench;
+pub mod fleet;
 pub mod golden;
 pub mod http;
 pub mod hub;
@@ -14,6 +15,7 @@ pub mod kubeconfig;
 pub mod kubectl;
 pub mod pki;
 pub mod process;
+pub mod relay;
 pub mod script;
 pub mod site;
 pub mod tools;

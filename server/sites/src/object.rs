@@ -416,7 +416,11 @@ impl Work<'_> {
         let Some(found) = self.projection.clone() else {
             let mut value = json!({
                 "apiVersion": API_VERSION, "kind": "Projection",
-                "metadata": {"name": self.name, "generation": 1}, "spec": spec,
+                // Whoever empties the workspace waits for us: the list of sites is needed last.
+                "metadata": {
+                    "name": self.name, "generation": 1, "finalizers": [names::SOURCE_FINALIZER],
+                },
+                "spec": spec,
             });
             sites::write(&mut value, "status", summary);
             let cluster = ClusterName::from(self.source.cluster.as_str());
