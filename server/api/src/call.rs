@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use hanse_auth::UserInfo;
-use hanse_cache::{ClusterName, ObjectKey, ResourceId, Scope};
+use hanse_cache::{ClusterName, Object, ObjectKey, ResourceId, Scope};
 use hanse_kinds::ResourceDef;
 use hanse_wire::gvk::GroupResource;
 use hanse_wire::negotiate::{Forms, Output, Wanted, output, stream_output};
@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use crate::convert;
 use crate::info::{RequestInfo, Verb};
 use crate::limits::MANAGER_BYTES_MAX;
+use crate::views::Lens;
 
 /// See the module's words.
 pub struct Call<'r> {
@@ -35,11 +36,19 @@ pub struct Call<'r> {
     pub cluster: Option<ClusterName>,
     /// Whether every logical cluster is meant.
     pub wildcard: bool,
+    /// Through which virtual workspace it looks, if any.
+    pub lens: Option<Lens>,
     /// Warnings for the client, collected on the way.
     pub warnings: &'r Mutex<Warnings>,
 }
 
 impl Call<'_> {
+    /// Whether an object exists for this call: what its view does not show does not.
+    #[must_use]
+    pub fn shows(&self, object: &Object) -> bool {
+        self.lens.as_ref().is_none_or(|lens| lens.shows(object))
+    }
+
     /// A header's text; none when it is no text.
     #[must_use]
     pub fn header(&self, name: HeaderName) -> Option<&str> {

@@ -29,6 +29,7 @@ pub mod subresources;
 pub mod trace;
 pub mod verbs;
 pub mod version;
+pub mod views;
 pub mod write;
 
 pub use service::{ConnInfo, Parts, Service};

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use hanse_json::{Map, Value, json};
 use hanse_kinds::{ResourceDef, openapi};
-use hanse_tenancy::catalog::Surface;
 use hanse_wire::status::{Result, Status};
 use http::header;
 use sha2::{Digest, Sha256};
@@ -17,6 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::answer::{Answer, JSON};
 use crate::call::Call;
 use crate::documents::Document;
+use crate::paths::Served;
 use crate::service::Inner;
 
 /// A year in seconds: how long a document named by its hash may be kept.
@@ -30,7 +30,7 @@ const YEAR_SECONDS: i64 = 365 * 24 * 3600;
 pub fn answer(
     service: &Inner,
     call: &Call<'_>,
-    surface: &Arc<Surface>,
+    served: &Served<'_>,
     prefix: &str,
 ) -> Result<Option<Answer>> {
     let path = call.info.path.trim_end_matches('/');
@@ -40,8 +40,8 @@ pub fn answer(
     };
     accepts_json(call)?;
     if rest == "v2" {
-        let whole = service.documents.get(*surface.hash(), "openapi/v2", || {
-            Some(hanse_json::to_vec(&openapi::v2(surface.rows())))
+        let whole = service.documents.get(served.hash, "openapi/v2", || {
+            Some(hanse_json::to_vec(&openapi::v2(served.rows)))
         });
         return Ok(whole.map(|whole| {
             whole
@@ -50,15 +50,15 @@ pub fn answer(
         }));
     }
     if rest == "v3" {
-        let index = service.documents.get(*surface.hash(), "openapi/v3", || {
-            Some(hanse_json::to_vec(&index(service, surface)))
+        let index = service.documents.get(served.hash, "openapi/v3", || {
+            Some(hanse_json::to_vec(&index(service, served)))
         });
         return Ok(index.map(|index| index.answer(JSON, if_none_match)));
     }
     let Some(key) = rest.strip_prefix("v3/") else {
         return Ok(None);
     };
-    let Some(found) = group_version(service, surface, key) else {
+    let Some(found) = group_version(service, served, key) else {
         return Ok(Some(Answer::no_such_path()));
     };
     let given = call.query.get("hash").unwrap_or_default();
@@ -114,8 +114,8 @@ fn group_versions(rows: &[Arc<ResourceDef>]) -> Vec<(String, Vec<Arc<ResourceDef
     keys
 }
 
-fn group_version(service: &Inner, surface: &Surface, key: &str) -> Option<Arc<Document>> {
-    let (_, rows) = group_versions(surface.rows())
+fn group_version(service: &Inner, served: &Served<'_>, key: &str) -> Option<Arc<Document>> {
+    let (_, rows) = group_versions(served.rows)
         .into_iter()
         .find(|(known, _)| known == key)?;
     of_rows(service, key, &rows)
@@ -128,7 +128,7 @@ fn of_rows(service: &Inner, key: &str, rows: &[Arc<ResourceDef>]) -> Option<Arc<
 }
 
 /// What the document of these rows depends on.
-fn content_hash(rows: &[Arc<ResourceDef>]) -> [u8; 32] {
+pub fn content_hash(rows: &[Arc<ResourceDef>]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for row in rows {
         hash.update(row.schema.hash);
@@ -162,9 +162,9 @@ fn relative_url(key: &str, document: &Document) -> String {
     format!("/openapi/v3/{key}?hash={}", document.hash)
 }
 
-fn index(service: &Inner, surface: &Surface) -> Value {
+fn index(service: &Inner, served: &Served<'_>) -> Value {
     let mut paths = Map::new();
-    for (key, rows) in group_versions(surface.rows()) {
+    for (key, rows) in group_versions(served.rows) {
         if let Some(document) = of_rows(service, &key, &rows) {
             let url = relative_url(&key, &document);
             paths.insert(key, json!({"serverRelativeURL": url}));

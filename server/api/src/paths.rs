@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use hanse_json::{Value, json};
-use hanse_tenancy::catalog::Surface;
+use hanse_kinds::ResourceDef;
 use hanse_wire::negotiate::{Form, Forms, Output, output};
 use hanse_wire::status::{Result, Status};
 use http::Method;
@@ -20,11 +20,16 @@ use crate::render::answer_document;
 use crate::service::Inner;
 use crate::{openapi, version};
 
-/// Answers a request for a path that is no resource.
+/// Answers a request for a path that is no resource. `view` are the rows of a virtual workspace.
 ///
 /// # Errors
 /// 406, and 500 for documents of a logical cluster without one in the URL.
-pub fn answer(service: &Inner, call: &Call<'_>, head: &Head) -> Result<Answer> {
+pub fn answer(
+    service: &Inner,
+    call: &Call<'_>,
+    head: &Head,
+    view: Option<&[Arc<ResourceDef>]>,
+) -> Result<Answer> {
     if !matches!(head.method, Method::GET | Method::HEAD) {
         return Ok(Answer::no_such_path());
     }
@@ -39,15 +44,43 @@ pub fn answer(service: &Inner, call: &Call<'_>, head: &Head) -> Result<Answer> {
         "/openid/v1/jwks" => return keys(service, call),
         _ => {}
     }
+    let prefix = head.uri.path().strip_suffix(path).unwrap_or_default();
+    if let Some(rows) = view {
+        let served = Served {
+            rows,
+            hash: openapi::content_hash(rows),
+        };
+        return documents(service, call, &served, prefix);
+    }
     let Some(cluster) = &call.cluster else {
         return without_cluster(call, path);
     };
     let surface = service.catalog.surface(cluster);
-    let prefix = head.uri.path().strip_suffix(path).unwrap_or_default();
-    if let Some(answer) = openapi::answer(service, call, &surface, prefix)? {
+    let served = Served {
+        rows: surface.rows(),
+        hash: *surface.hash(),
+    };
+    documents(service, call, &served, prefix)
+}
+
+/// What documents are about: some rows, and a name for them by their content.
+pub struct Served<'s> {
+    /// The rows.
+    pub rows: &'s [Arc<ResourceDef>],
+    /// Equal for equal rows.
+    pub hash: [u8; 32],
+}
+
+fn documents(
+    service: &Inner,
+    call: &Call<'_>,
+    served: &Served<'_>,
+    prefix: &str,
+) -> Result<Answer> {
+    if let Some(answer) = openapi::answer(service, call, served, prefix)? {
         return Ok(answer);
     }
-    discovery(service, call, &surface, path)
+    discovery(service, call, served, call.info.path)
 }
 
 /// Discovery needs to know of which logical cluster; without one, only its absence is known.
@@ -117,19 +150,14 @@ fn keys(service: &Inner, call: &Call<'_>) -> Result<Answer> {
     Ok(Answer::bytes(200, TYPE, bytes).with_header(header::CACHE_CONTROL, "public, max-age=3600"))
 }
 
-fn discovery(
-    service: &Inner,
-    call: &Call<'_>,
-    surface: &Arc<Surface>,
-    path: &str,
-) -> Result<Answer> {
+fn discovery(service: &Inner, call: &Call<'_>, served: &Served<'_>, path: &str) -> Result<Answer> {
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     let name = segments.join("/");
-    let groups = || Groups::of(surface.rows());
+    let groups = || Groups::of(served.rows);
     let address = service.external_address.as_str();
     let cached = |name: &str, make: &dyn Fn() -> Option<Value>| {
         let bytes = || make().map(|value| hanse_json::to_vec(&value));
-        service.documents.get(*surface.hash(), name, bytes)
+        service.documents.get(served.hash, name, bytes)
     };
     let root = matches!(segments.as_slice(), ["api"] | ["apis"]);
     if root {

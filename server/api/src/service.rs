@@ -48,7 +48,8 @@ use crate::path::{ClusterRef, Route, RouteError, route, workspace_not_found};
 use crate::render::{Renderer, answer_document};
 use crate::trace::Trace;
 use crate::verbs::watch::life;
-use crate::{paths, verbs};
+use crate::views::{Door, Entered};
+use crate::{paths, verbs, views};
 
 /// What a connection says about its requests.
 #[derive(Debug)]
@@ -366,20 +367,45 @@ impl Service {
         trace.classify(&info, &head.method, &query);
         let user = self.authenticate(head, conn, trace)?;
         let user = self.impersonate(head, user, cluster.as_deref(), trace)?;
-        if routed.view.is_some() {
-            return self.no_view_for(&user);
-        }
-        if is_home(&info, cluster.as_ref()) {
+        let verb = info.authorization_verb(&head.method);
+        let target = cluster.as_deref();
+        let door = routed.view.map(|view| Door {
+            view,
+            target,
+            info: &info,
+            verb: &verb,
+            user: &user,
+        });
+        let (user, view) = match door.map(|door| views::enter(self, &door)).transpose()? {
+            None => (user, None),
+            Some(Entered::As(user)) => (user, None),
+            Some(Entered::Answer(answer)) => return Ok(answer),
+            Some(Entered::Through {
+                rows,
+                lens,
+                read_only,
+                user,
+            }) => {
+                if read_only && !info.verb.is_read() {
+                    let resource = GroupResource::new(info.group, info.resource);
+                    return Err(Status::method_not_allowed(&resource, info.verb.as_str()));
+                }
+                (user, Some((rows, lens)))
+            }
+        };
+        if view.is_none() && is_home(&info, cluster.as_ref()) {
             let home = self.tenancy.home(&user).await?;
             return Ok(answer_document(200, &home, &error_output(&wanted(head))));
         }
-        let verb = info.authorization_verb(&head.method);
-        let authorized = self.authorize(&user, &info, &verb, cluster.as_deref());
-        trace.authorized(authorized.is_ok());
-        authorized?;
+        if view.is_none() {
+            let authorized = self.authorize(&user, &info, &verb, target);
+            trace.authorized(authorized.is_ok());
+            authorized?;
+        }
         if selected.is_some() {
             info.name = "";
         }
+        let (rows, lens) = view.unzip();
         let call = Call {
             info,
             query,
@@ -387,12 +413,17 @@ impl Service {
             user,
             cluster,
             wildcard,
+            lens,
             warnings,
         };
         if !call.info.is_resource {
-            return paths::answer(self, &call, head);
+            return paths::answer(self, &call, head, rows.as_deref());
         }
-        let Some(target) = self.target(&call)? else {
+        let target = match &rows {
+            Some(rows) => target_in(rows, &call.info),
+            None => self.target(&call)?,
+        };
+        let Some(target) = target else {
             return Ok(Answer::no_such_path());
         };
         let _inflight = (call.info.verb != Verb::Watch)
@@ -518,18 +549,21 @@ impl Service {
     }
 
     fn no_view(&self, head: &Head, conn: &ConnInfo, trace: &mut Trace) -> Result<Answer> {
-        let user = self.authenticate(head, conn, trace)?;
-        self.no_view_for(&user)
+        views::nowhere(&self.authenticate(head, conn, trace)?)
     }
+}
 
-    /// The answer for views that are not there: masters are told so, others may not know.
-    fn no_view_for(&self, user: &UserInfo) -> Result<Answer> {
-        if user.is_master() {
-            return Ok(Answer::no_such_path());
-        }
-        let why = "Path not resolved to a valid virtual workspace";
-        Err(Status::forbidden(&Default::default(), "", why))
-    }
+/// The target among the rows of a view.
+fn target_in(rows: &[Arc<ResourceDef>], info: &RequestInfo<'_>) -> Option<Target> {
+    let same = |row: &&Arc<ResourceDef>| row.group == info.group && row.plural == info.resource;
+    let found = rows
+        .iter()
+        .filter(same)
+        .find(|row| row.version == info.version)?;
+    Some(Target::new(
+        Arc::clone(found),
+        rows.iter().filter(same).cloned().collect(),
+    ))
 }
 
 /// Where a request goes.

@@ -20,7 +20,7 @@ pub async fn get(service: &Inner, call: &Call<'_>, target: &Target) -> Result<An
         wait_for(service, version.unwrap_or(0)).await?;
     }
     let key = target.key(call, call.info.name)?;
-    let Some(object) = service.hub.get(&key) else {
+    let Some(object) = service.hub.get(&key).filter(|object| call.shows(object)) else {
         return Err(Status::not_found(&target.group_resource(), call.info.name));
     };
     service

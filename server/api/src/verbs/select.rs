@@ -14,6 +14,7 @@ use hanse_wire::selector::{FieldSelector, LabelSelector};
 use hanse_wire::status::{Result, Status};
 
 use crate::call::{Call, Target};
+use crate::views::Lens;
 
 /// What is selected.
 #[derive(Clone)]
@@ -44,6 +45,7 @@ impl Selection {
         let filter = filter(
             options.label_selector.clone(),
             options.field_selector.clone(),
+            call.lens.clone(),
         );
         Ok(Self { scope, filter })
     }
@@ -62,13 +64,14 @@ fn narrow(scope: Scope, def: &ResourceDef, name: Option<&str>) -> Scope {
     }
 }
 
-/// The two selectors as one test of an object's index entry.
-fn filter(labels: LabelSelector, fields: FieldSelector) -> Option<Filter> {
-    if labels.is_everything() && fields.is_everything() {
+/// The two selectors, and what the view shows, as one test of an object's index entry.
+fn filter(labels: LabelSelector, fields: FieldSelector, lens: Option<Lens>) -> Option<Filter> {
+    if labels.is_everything() && fields.is_everything() && lens.is_none() {
         return None;
     }
     Some(Arc::new(move |object: &Object| {
-        labels.matches(|key| object.label(key))
+        lens.as_ref().is_none_or(|lens| lens.shows(object))
+            && labels.matches(|key| object.label(key))
             && fields.matches(|field| Cow::Borrowed(object.field(field).unwrap_or_default()))
     }))
 }

@@ -48,7 +48,7 @@ pub async fn change(
 ) -> Result<Changed> {
     let key = w.target.key(w.call, name)?;
     for _ in 0..WRITE_ATTEMPTS_MAX {
-        let Some(live) = w.service.hub.get(&key) else {
+        let Some(live) = w.service.hub.get(&key).filter(|live| w.call.shows(live)) else {
             return Ok(Changed::Missing);
         };
         let tree = live_tree(w.target, &live);
@@ -82,6 +82,9 @@ async fn attempt(
     convert::default(def, &mut new);
     if owners == Owners::Untracked {
         managed::track(w, Some(old), &mut new);
+    }
+    if let Some(lens) = &w.call.lens {
+        lens.fit(w.service, &live.key().cluster, def, &mut new, Some(old))?;
     }
     admit::update(w, &mut new, old)?;
     prepare_update(w, &mut new, old);

@@ -54,6 +54,9 @@ pub async fn insert(w: &Writing<'_>, mut object: Value, owners: Owners) -> Resul
     if owners == Owners::Untracked {
         managed::track(w, None, &mut object);
     }
+    if let (Some(lens), Some(cluster)) = (&w.call.lens, &w.call.cluster) {
+        lens.fit(w.service, cluster, def, &mut object, None)?;
+    }
     admit::create(w, &mut object)?;
     prepare::for_create(
         &mut object,

@@ -34,7 +34,7 @@ pub struct Removed {
 /// 404, 409 for preconditions that do not hold, 403 from admission.
 pub async fn remove(w: &Writing<'_>, key: &ObjectKey, options: &DeleteOptions) -> Result<Removed> {
     for _ in 0..WRITE_ATTEMPTS_MAX {
-        let Some(live) = w.service.hub.get(key) else {
+        let Some(live) = w.service.hub.get(key).filter(|live| w.call.shows(live)) else {
             return Err(Status::not_found(&w.target.group_resource(), &key.name));
         };
         if let Some(removed) = attempt(w, &live, options).await? {
