@@ -79,13 +79,13 @@ impl Answer {
                 .headers
                 .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if status.code == 403 {
-            let nosniff = HeaderValue::from_static("nosniff");
-            answer
-                .headers
-                .insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
-        }
         answer
+    }
+
+    /// Forbids browsers to guess another content type.
+    pub fn forbid_sniffing(&mut self) {
+        let nosniff = HeaderValue::from_static("nosniff");
+        self.headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
     }
 
     /// Adds a header. Values that no header can hold are left out.
@@ -97,15 +97,20 @@ impl Answer {
         self
     }
 
-    /// The HTTP response.
+    /// The HTTP response. `private` answers belong to one caller: nobody else may keep them.
     #[must_use]
-    pub fn into_response(self, warnings: &Warnings, audit_id: &str) -> Response<Body> {
+    pub fn into_response(
+        self,
+        warnings: &Warnings,
+        audit_id: &str,
+        private: bool,
+    ) -> Response<Body> {
         let mut response = Response::new(self.body);
         *response.status_mut() =
             StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         *headers = self.headers;
-        if !headers.contains_key(header::CACHE_CONTROL) {
+        if private && !headers.contains_key(header::CACHE_CONTROL) {
             let value = HeaderValue::from_static("no-cache, private");
             headers.insert(header::CACHE_CONTROL, value);
         }

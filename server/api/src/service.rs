@@ -291,10 +291,14 @@ impl Service {
                 Answer::text(500, text)
             }
         };
-        let answer = compressed(&head, answer);
+        let mut answer = compressed(&head, answer);
+        if trace.is_denied() {
+            // The text of a refusal holds names that the caller chose.
+            answer.forbid_sniffing();
+        }
         trace.finish(self, &head, conn, &answer);
         let warnings = warnings.into_inner();
-        answer.into_response(&warnings, &trace.audit_id)
+        answer.into_response(&warnings, &trace.audit_id, trace.is_private())
     }
 
     /// The answer within the time that the kind of request has.
@@ -453,6 +457,7 @@ impl Service {
 
     fn authenticate(&self, head: &Head, conn: &ConnInfo, trace: &mut Trace) -> Result<UserInfo> {
         let certs = conn.certs.as_deref();
+        trace.known = true;
         match self.authenticator.authenticate(&head.headers, certs) {
             Ok(Some(user)) => {
                 self.metrics.authentication("success");

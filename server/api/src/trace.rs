@@ -34,6 +34,8 @@ pub struct Trace {
     pub impersonated: Option<UserInfo>,
     /// Answering it panicked.
     pub panicked: bool,
+    /// The caller was looked at: what is answered from here on is about him.
+    pub known: bool,
     started: Duration,
     received_micros: i64,
     verb: String,
@@ -61,6 +63,7 @@ impl Trace {
             user: UserInfo::default(),
             impersonated: None,
             panicked: false,
+            known: false,
             started: service.seams.clock.monotonic(),
             received_micros: service.now_micros(),
             verb: String::new(),
@@ -105,6 +108,18 @@ impl Trace {
     /// What the authorizer said.
     pub fn authorized(&mut self, allowed: bool) {
         self.decision = Some(allowed);
+    }
+
+    /// Whether the authorizer said no.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.decision == Some(false)
+    }
+
+    /// Whether the answer belongs to its caller alone.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.known
     }
 
     /// Counts the request and writes its audit event.
