@@ -3,7 +3,7 @@
 //! Everything is SHA-224 (identities: SHA-256) and an integer text in base 36 or 62; the table of
 //! kcp's test vectors is the test. Invariant: pure and total, any input has exactly one output.
 
-use hanse_apis::kcp::{INITIALIZER_API_BINDINGS, label};
+use hanse_apis::kcp::label;
 use sha2::{Digest, Sha224, Sha256};
 use std::fmt::Write;
 
@@ -156,12 +156,6 @@ pub fn default_binding_name(cluster: &str, export_path: &str, export: &str) -> S
 #[must_use]
 pub fn identity_hash(key: &[u8]) -> String {
     hex(&Sha256::digest(key))
-}
-
-/// True for initializers that the server itself serves.
-#[must_use]
-pub fn is_own_initializer(initializer: &str) -> bool {
-    initializer == INITIALIZER_API_BINDINGS || initializer == "root:universal"
 }
 
 #[cfg(test)]

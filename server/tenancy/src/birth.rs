@@ -183,7 +183,15 @@ impl Tenancy {
             phase::INITIALIZING
         };
         for draft in drafts {
-            writes.push(self.maker().create(&plan.cluster, draft, now)?);
+            // What is there already is left of a birth that was cut short.
+            let (namespace, name) = (draft.namespace.as_str(), draft.name());
+            if self
+                .view()
+                .get(&draft.resource, &plan.cluster, namespace, name)
+                .is_none()
+            {
+                writes.push(self.maker().create(&plan.cluster, draft, now)?);
+            }
         }
         let terminators = types::terminators(&plan.types);
         let newborn = Newborn {

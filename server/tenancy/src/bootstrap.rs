@@ -84,7 +84,7 @@ impl Tenancy {
         Ok(())
     }
 
-    fn system_admin(&self) -> Result<Vec<Write>, BootstrapError> {
+    pub(crate) fn system_admin(&self) -> Result<Vec<Write>, BootstrapError> {
         let mut site = Site::new(self, cluster::SYSTEM_ADMIN);
         for name in ["default", "kube-public", "kube-system"] {
             site.ensure_namespace(name, false)?;
@@ -96,7 +96,7 @@ impl Tenancy {
     }
 
     /// Writes for `system:bound-crds`, and for `root`.
-    fn root(&self) -> Result<(Vec<Write>, Vec<Write>), BootstrapError> {
+    pub(crate) fn root(&self) -> Result<(Vec<Write>, Vec<Write>), BootstrapError> {
         let mut site = Site::new(self, cluster::ROOT);
         site.ensure_namespace("default", true)?;
         site.ensure_namespace(IDENTITY_NAMESPACE, false)?;
@@ -163,7 +163,7 @@ impl Tenancy {
     }
 
     /// `system:shard`: bindings of the shard itself, namespace `default`, a LogicalCluster.
-    fn system_shard(&self) -> Result<Vec<Write>, BootstrapError> {
+    pub(crate) fn system_shard(&self) -> Result<Vec<Write>, BootstrapError> {
         let mut site = Site::new(self, cluster::SYSTEM_SHARD);
         site.ensure_namespace("default", true)?;
         let mut locks = Locks::default();

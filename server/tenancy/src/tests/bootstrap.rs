@@ -1,6 +1,6 @@
 //! The first objects of a shard.
 
-use super::{golden, play, same};
+use super::{golden, play, play_bare, same};
 use hanse_cache::ResourceId;
 use serde_json::Value;
 
@@ -84,4 +84,43 @@ fn a_second_start_changes_nothing_and_gives_rights_back() {
             .get(&of.cluster_roles, "system:admin", "", "cluster-admin");
         assert_eq!(role.unwrap().value()["rules"].as_array().unwrap().len(), 2);
     });
+}
+
+#[test]
+fn a_start_that_is_cut_short_is_repeated() {
+    for cut in [1, 7, 60, 100] {
+        play_bare(move |world| async move {
+            let tenancy = &world.tenancy;
+            tenancy
+                .commit(tenancy.system_admin().unwrap())
+                .await
+                .unwrap();
+            let (bound, root) = tenancy.root().unwrap();
+            tenancy.commit(bound).await.unwrap();
+            tenancy
+                .commit(root.into_iter().take(cut).collect())
+                .await
+                .unwrap();
+            tenancy.bootstrap().await.unwrap();
+            let of = tenancy.view().resources().clone();
+            let ours = world.list(&of.api_exports, "root");
+            same(&ours, &golden("root.json", "/apiexports"), &str::to_owned);
+            // Bindings speak of the schemas and identities that are really there.
+            for binding in world.list(&of.api_bindings, "root") {
+                for bound in binding["status"]["boundResources"].as_array().unwrap() {
+                    let name = bound["schema"]["name"].as_str().unwrap();
+                    let schemas = &of.api_resource_schemas;
+                    let schema = tenancy.view().get(schemas, "root", "", name).unwrap();
+                    assert_eq!(bound["schema"]["UID"], schema.uid());
+                    let uid = schema.uid();
+                    assert!(
+                        tenancy
+                            .view()
+                            .get(&of.crds, "system:bound-crds", "", uid)
+                            .is_some()
+                    );
+                }
+            }
+        });
+    }
 }

@@ -31,7 +31,7 @@ fn of(world: &World) -> hanse_auth::Resources {
     world.tenancy.view().resources().clone()
 }
 
-async fn workspace(world: &World, parent: &str, name: &str) -> String {
+pub(super) async fn workspace(world: &World, parent: &str, name: &str) -> String {
     let made = world.workspace(&admin(), parent, name, None).await.unwrap();
     made["spec"]["cluster"].as_str().unwrap().to_owned()
 }
@@ -115,7 +115,7 @@ fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
         .unwrap_or(&Value::Null)
 }
 
-async fn mark(world: &World, resource: &ResourceId, cluster: &str, name: &str) {
+pub(super) async fn mark(world: &World, resource: &ResourceId, cluster: &str, name: &str) {
     let object = world
         .tenancy
         .view()

@@ -9,6 +9,7 @@ use hanse_store::MemoryStore;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+mod admission;
 mod authorization;
 mod birth;
 mod bootstrap;
@@ -39,8 +40,18 @@ pub(crate) fn admin() -> UserInfo {
     admin
 }
 
-/// Runs a story on a simulated machine.
+/// Runs a story on a simulated machine over a bootstrapped shard.
 pub(crate) fn play<F: Future<Output = ()> + Send + 'static>(
+    story: impl FnOnce(World) -> F + Send + 'static,
+) {
+    play_bare(|world| async move {
+        world.tenancy.bootstrap().await.unwrap();
+        story(world).await;
+    });
+}
+
+/// Runs a story over an empty store.
+pub(crate) fn play_bare<F: Future<Output = ()> + Send + 'static>(
     story: impl FnOnce(World) -> F + Send + 'static,
 ) {
     let machine = Simulation::new(7);
@@ -52,7 +63,6 @@ pub(crate) fn play<F: Future<Output = ()> + Send + 'static>(
         let admission = Arc::new(Admission::new(authorizer));
         let maker = Maker::new(seams, Arc::new(Forms::default()));
         let tenancy = Arc::new(Tenancy::new(admission, shard(), maker));
-        tenancy.bootstrap().await.unwrap();
         story(World { tenancy }).await;
     });
     assert_eq!(
