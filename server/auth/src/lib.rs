@@ -19,6 +19,9 @@ pub mod token;
 pub mod versions;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub use attributes::{ACCESS_DENIED, Attributes, Decision};
 pub use authenticator::{
     Authenticator, Config, StaticTokens, Unauthorized, bearer, cluster_of_pod_client,
