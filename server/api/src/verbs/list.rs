@@ -184,8 +184,18 @@ fn list_meta(page: &ListPage, chunked: bool) -> Value {
 }
 
 /// The answer with these objects.
-pub fn answer(call: &Call<'_>, renderer: Renderer, objects: Vec<Object>, meta: Value) -> Answer {
+pub fn answer(
+    call: &Call<'_>,
+    renderer: Renderer,
+    objects: Vec<Object>,
+    mut meta: Value,
+) -> Answer {
     let output = renderer.output;
+    // Lists of custom resources always have the field, as Kubernetes' untyped lists do.
+    let untyped = output.form == Form::Object && !renderer.def.flags.native;
+    if untyped && meta.get("continue").is_none() {
+        meta["continue"] = json!("");
+    }
     match output.form {
         Form::Table(version) => {
             let rows = objects
