@@ -49,7 +49,7 @@ pub fn watch(
     let def = &target.def;
     let stream = Stream {
         renderer: service.renderer(call, target, output)?,
-        begin: Begin::of(version, &options),
+        begin: Begin::of(version, &options, service.hub.version()),
         bookmarks: options.allow_watch_bookmarks,
         life: service.watch_life(options.timeout_seconds),
         target: target.clone(),
@@ -73,12 +73,12 @@ enum Begin {
     /// With everything that is there, at least as new as the version; and whether the client
     /// wants to be told where that ends.
     Everything { not_older_than: u64, marked: bool },
-    /// With what happens from now on.
-    Now,
 }
 
 impl Begin {
-    fn of(version: Option<u64>, options: &ListOptions) -> Self {
+    /// `now` is the present version: a watch from now on begins with the answer's headers, not
+    /// when the connection first asks for its body.
+    fn of(version: Option<u64>, options: &ListOptions, now: u64) -> Self {
         let version = version.unwrap_or(0);
         match options.send_initial_events {
             Some(true) => Self::Everything {
@@ -89,7 +89,7 @@ impl Begin {
                 not_older_than: 0,
                 marked: false,
             },
-            Some(false) if version == 0 => Self::Now,
+            Some(false) if version == 0 => Self::After(now),
             _ => Self::After(version),
         }
     }
@@ -171,7 +171,6 @@ impl Stream {
         let hub = self.service.hub.clone();
         let from = match self.begin {
             Begin::After(version) => From::Version(version),
-            Begin::Now => From::Now,
             Begin::Everything { not_older_than, .. } => {
                 wait_for(&self.service, not_older_than).await?;
                 let page = self.everything()?;
@@ -181,15 +180,12 @@ impl Stream {
             }
         };
         let (resource, filter) = (&self.target.resource, self.selection.filter.clone());
-        let mut watcher = hub.watch(resource, &self.selection.scope, from, filter);
+        let watcher = hub.watch(resource, &self.selection.scope, from, filter);
         if let Begin::Everything { marked: true, .. } = self.begin
             && self.bookmarks
             && let From::Version(version) = from
         {
             out.emit(self.bookmark(version, true)).await;
-        }
-        if let Begin::Now = self.begin {
-            watcher.bookmark();
         }
         Ok(watcher)
     }
