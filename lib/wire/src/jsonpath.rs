@@ -6,8 +6,11 @@
 
 use hanse_json::{Value, equal};
 
-/// Deepest recursion of `..`; documents are bounded in depth when they are read.
+/// Most steps of one path.
 const MAX_STEPS: usize = 64;
+
+/// Most values that one step of a path may lead to: `..` after `..` would multiply them.
+const MAX_FOUND: usize = 10_000;
 
 /// A parsed path.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,6 +104,7 @@ impl JsonPath {
             found = found
                 .into_iter()
                 .flat_map(|value| step.apply(value))
+                .take(MAX_FOUND)
                 .collect();
             if found.is_empty() {
                 break;

@@ -509,11 +509,6 @@ pub(crate) fn components() -> Map<String, Value> {
     }
 }
 
-fn types() -> &'static Arc<Types> {
-    static TYPES: OnceLock<Arc<Types>> = OnceLock::new();
-    TYPES.get_or_init(|| Arc::new(Types::load(&components(), &read(GO_FIELDS))))
-}
-
 /// The OpenAPI component of a kind, or of the list, of a built-in row.
 pub(crate) fn component_name(def: &ResourceDef, kind: &str) -> String {
     let row = ROWS
@@ -526,18 +521,30 @@ pub(crate) fn component_name(def: &ResourceDef, kind: &str) -> String {
     format!("{package}.{kind}")
 }
 
-/// All built-in kinds, by group in the order of discovery.
-pub fn builtin() -> &'static [Arc<ResourceDef>] {
-    static DEFS: OnceLock<Vec<Arc<ResourceDef>>> = OnceLock::new();
-    DEFS.get_or_init(|| {
+/// What the data files become: they are parsed once, and their trees do not stay.
+struct Loaded {
+    types: Arc<Types>,
+    defs: Vec<Arc<ResourceDef>>,
+}
+
+fn loaded() -> &'static Loaded {
+    static LOADED: OnceLock<Loaded> = OnceLock::new();
+    LOADED.get_or_init(|| {
         let components = components();
+        let types = Arc::new(Types::load(&components, &read(GO_FIELDS)));
         // A test holds that every row has its component.
         let def = |row: &Row| {
-            let compiled = compile(&row.component(), &components, types())?;
+            let compiled = compile(&row.component(), &components, &types)?;
             Some(Arc::new(row.def(compiled)))
         };
-        ROWS.iter().filter_map(def).collect()
+        let defs = ROWS.iter().filter_map(def).collect();
+        Loaded { types, defs }
     })
+}
+
+/// All built-in kinds, by group in the order of discovery.
+pub fn builtin() -> &'static [Arc<ResourceDef>] {
+    &loaded().defs
 }
 
 /// A built-in kind by group and plural.
@@ -550,7 +557,7 @@ pub fn find(group: &str, plural: &str) -> Option<&'static Arc<ResourceDef>> {
 /// The type of a component that is no resource, such as
 /// `io.k8s.api.authentication.v1.TokenRequest`: to decode the bodies of subresources.
 pub fn decoder(component: &str) -> Option<NativeType> {
-    types().native(component)
+    loaded().types.native(component)
 }
 
 #[cfg(test)]
