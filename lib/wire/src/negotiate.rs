@@ -27,8 +27,13 @@ impl Encoding {
     }
 }
 
-/// Media types of objects, as errors list them.
-pub const MEDIA_TYPES: [&str; 2] = ["application/json", "application/yaml"];
+/// Media types of objects, as errors list them: upstream's list, to the letter. Protobuf is read
+/// (bodies of built-in kinds) but not written; every client that sends it also takes JSON.
+pub const MEDIA_TYPES: [&str; 3] = [
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+];
 /// Media types of watch streams, as errors list them.
 pub const STREAM_MEDIA_TYPES: [&str; 1] = ["application/json;stream=watch"];
 

@@ -151,6 +151,15 @@ fn media_types_are_refused_as_recorded() {
         "/clusters/root:consumer2/apis/golden.example.com/v1/namespaces/default/widgets/one";
     let status = negotiate::patch_type(Some("application/strategic-merge-patch+json"), false);
     assert_eq!(status.unwrap_err().to_json(), answer("PATCH", widget, 415));
+    let widgets = widget.trim_end_matches("/one");
+    let xml = negotiate::Wanted {
+        accept: Some("application/xml"),
+        ..Default::default()
+    };
+    let status = negotiate::output(&xml, negotiate::Forms::RESOURCE).unwrap_err();
+    assert_eq!(status.to_json(), answer("GET", widgets, 406));
+    let status = negotiate::input(Some("text/plain")).unwrap_err();
+    assert_eq!(status.to_json(), answer("POST", widgets, 415));
 }
 
 #[test]
