@@ -75,6 +75,15 @@ struct Kept {
 }
 
 impl Documents {
+    /// A kept document by the name of its content.
+    pub fn by_hash(&self, hash: &str) -> Option<Arc<Document>> {
+        let kept = self.0.lock();
+        kept.order.iter().find_map(|key| {
+            let document = kept.documents.get(key)?;
+            (document.hash == hash).then(|| Arc::clone(document))
+        })
+    }
+
     /// The document called `name` of the surface with this hash, made by `make` when it is not
     /// there. Two callers at once may both make it; the bytes are the same.
     pub fn get(

@@ -80,6 +80,15 @@ pub fn answer(
     ))
 }
 
+/// A document asked for by its hash, without a logical cluster in the URL: what clients do that
+/// take `serverRelativeURL` as relative to the server (kubectl before 1.28). Who knows the hash has
+/// seen the index that names it, so nothing is told that was not told before.
+pub fn by_hash(service: &Inner, path: &str, hash: Option<&str>) -> Option<Answer> {
+    let hash = hash.filter(|_| path.starts_with("/openapi/v3/"))?;
+    let found = service.documents.by_hash(hash)?;
+    Some(found.answer(JSON, None))
+}
+
 /// The documents are JSON; the protobuf forms are not offered.
 fn accepts_json(call: &Call<'_>) -> Result<()> {
     let accept = call
