@@ -51,10 +51,12 @@ pub struct StartFlags {
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     pub bind_address: IpAddr,
     /// Port to serve HTTPS on.
-    #[arg(long, value_name = "PORT", default_value_t = 6443, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", default_value_t = 6443,
+        value_parser = clap::value_parser!(u16).range(1..))]
     pub secure_port: u16,
     /// Host name or address by which clients reach this server; goes into its certificate and
-    /// into every URL that it publishes. Default: the bind address, or 127.0.0.1 when that is 0.0.0.0.
+    /// into every URL that it publishes. Default: the bind address, or 127.0.0.1 instead of
+    /// 0.0.0.0.
     #[arg(long, value_name = "HOST")]
     pub external_hostname: Option<String>,
     /// Serving certificate (PEM). With --tls-private-key-file replaces the generated one.
@@ -63,7 +65,8 @@ pub struct StartFlags {
     /// Key of the serving certificate (PEM).
     #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
     pub tls_private_key_file: Option<PathBuf>,
-    /// Certificate authorities (PEM) whose client certificates name users: CN is the user, O the groups.
+    /// Certificate authorities (PEM) whose client certificates name users: CN is the user, O the
+    /// groups.
     #[arg(long, value_name = "FILE")]
     pub client_ca_file: Option<PathBuf>,
     /// Static bearer tokens, one a line: token,user,uid,"group1,group2".

@@ -2,9 +2,9 @@
 //!
 //! Start at [`Pki::ensure`]. Two authorities, each with one purpose: `ca` signs the serving
 //! certificate and is what clients trust; `client-ca` signs client certificates (CSRs) and names
-//! users. `sa.key` signs service account tokens. The invariant: a private key is written with mode 0600 before anybody could
-//! read it, and an existing file is never replaced, except for a serving certificate that has run
-//! out or lacks a name. Verification of what clients present happens in `hanse-auth`.
+//! users. `sa.key` signs service account tokens. The invariant: a private key is written with mode
+//! 0600 before anybody could read it, and an existing file is never replaced, except for a serving
+//! certificate that has run out or lacks a name. Verification of what clients present happens in `hanse-auth`.
 
 use std::fs;
 use std::io::Write;

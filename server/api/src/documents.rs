@@ -2,8 +2,8 @@
 //! same: discovery and OpenAPI.
 //!
 //! Start at [`Documents::get`]. The key is the hash of the surface, so ten thousand workspaces with
-//! the same bindings share one document. The invariant: the cache is bounded by count and bytes, and
-//! what falls out is made again when it is asked for.
+//! the same bindings share one document. The invariant: the cache is bounded by count and bytes,
+//! and what falls out is made again when it is asked for.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
