@@ -3,8 +3,10 @@
 //! Start at [`Schema`]. [`field`], [`names`] and [`meta`] are the vocabulary in which every room
 //! says what is wrong with an object. Inside, [`props`] is a schema as written, [`node`] as
 //! compiled; one file per verb walks the compiled tree: `prune`, `default`, `validate`, `lists`,
-//! `embedded`; [`rules`] are those in CEL. [`crd`] is all about CustomResourceDefinitions. The crate is pure: no I/O, no clock. Invariant: on the same input the answers are
-//! those of Kubernetes' apiextensions, which the oracle under `e2e/oracles/schema` checks.
+//! `embedded`; [`rules`] are those in CEL. [`crd`] is all about CustomResourceDefinitions,
+//! [`openapi`] what clients see of them. The crate is pure: no I/O, no clock. Invariant: on the
+//! same input the answers are those of Kubernetes' apiextensions, which the oracle under
+//! `e2e/oracles/schema` checks.
 
 pub mod crd;
 mod default;

@@ -115,8 +115,8 @@ impl Costs {
         if self.total <= SCHEMA_COST_MAX {
             return;
         }
-        let detail = "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 \
-             schema";
+        let detail = "contributed to estimated rule cost total exceeding cost limit for entire \
+                      OpenAPIv3 schema";
         errors.extend(
             self.largest
                 .iter()
