@@ -343,15 +343,18 @@ impl Checker<'_> {
             }
             let instance = (overload.has_params).then(|| {
                 let mut fresh: Vec<(&'static str, Type)> = Vec::new();
-                for name in ["A", "B", "K", "T", "V"] {
-                    fresh.push((name, self.unifier.fresh()));
-                }
-                let with = |name: &'static str| {
+                let unifier = &mut self.unifier;
+                let mut with = |name: &'static str| {
                     let found = fresh.iter().find(|(n, _)| *n == name);
-                    found.map_or(Type::Dyn, |(_, t)| t.clone())
+                    if let Some((_, t)) = found {
+                        return t.clone();
+                    }
+                    fresh.push((name, unifier.fresh()));
+                    fresh[fresh.len() - 1].1.clone()
                 };
-                let args: Vec<Type> = overload.args.iter().map(|a| a.instantiate(&with)).collect();
-                (args, overload.result.instantiate(&with))
+                let args = overload.args.iter();
+                let args: Vec<Type> = args.map(|a| a.instantiate(&mut with)).collect();
+                (args, overload.result.instantiate(&mut with))
             });
             let (wanted, t) = match &instance {
                 Some((args, result)) => (args.as_slice(), result),

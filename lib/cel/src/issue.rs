@@ -60,10 +60,20 @@ impl Issues {
             return;
         }
         let (line, column) = at.map_or((-1, -1), |(l, c)| (i64::from(l), i64::from(c)));
+        self.push(line, column, message.into());
+    }
+
+    /// An issue with nothing: there is a line, and no column on it.
+    pub(crate) fn report_empty(&mut self, message: String) {
+        self.total += 1;
+        self.push(1, -1, message);
+    }
+
+    fn push(&mut self, line: i64, column: i64, message: String) {
         self.found.push(Issue {
             line,
             column,
-            message: message.into(),
+            message,
         });
     }
 
@@ -118,6 +128,9 @@ impl Source {
     }
 
     fn line(&self, line: i64) -> Option<String> {
+        if self.chars.is_empty() {
+            return None;
+        }
         let index = usize::try_from(line - 1).ok()?;
         let start = *self.line_starts.get(index)? as usize;
         let end = self

@@ -56,11 +56,10 @@ pub(crate) fn tokens(source: &Source, issues: &mut Issues) -> Vec<Token> {
                 start: start as u32,
                 end: lexer.at as u32,
             }),
-            Err(end) => {
-                lexer.at = end.max(start + 1);
-                let text: String = lexer.chars[start..end.min(lexer.chars.len())]
-                    .iter()
-                    .collect();
+            Err(at) => {
+                // The character that did not fit is part of what is complained about.
+                lexer.at = (at + 1).min(lexer.chars.len());
+                let text: String = lexer.chars[start..lexer.at].iter().collect();
                 issues.report(
                     Some(source.location(start as u32)),
                     format!(
@@ -111,7 +110,7 @@ impl Lexer<'_> {
         }
     }
 
-    /// The kind of the next token, or the offset just behind what could not be read.
+    /// The kind of the next token, or the offset of the character that does not fit.
     fn token(&mut self) -> Result<Tok, usize> {
         let c = self.peek(0);
         if c.is_ascii_digit() || (c == '.' && self.peek(1).is_ascii_digit()) {
@@ -133,7 +132,8 @@ impl Lexer<'_> {
                 return Ok(Tok::Punct(p));
             }
         }
-        Err(self.at + 1)
+        // `=`, `&` and `|` are the beginning of something longer.
+        Err(self.at + usize::from(matches!(c, '=' | '&' | '|')))
     }
 
     fn word(&mut self) -> Tok {
@@ -213,8 +213,8 @@ impl Lexer<'_> {
     }
 
     fn string(&mut self) -> Result<Option<Tok>, usize> {
-        let mut at = self.at;
         let get = |i: usize| self.chars.get(i).copied().unwrap_or('\0');
+        let mut at = self.at;
         let bytes = matches!(get(at), 'b' | 'B');
         at += usize::from(bytes);
         let raw = matches!(get(at), 'r' | 'R');
@@ -223,25 +223,55 @@ impl Lexer<'_> {
         if quote != '"' && quote != '\'' {
             return Ok(None);
         }
+        let kind = if bytes { Tok::Bytes } else { Tok::String };
         let triple = get(at + 1) == quote && get(at + 2) == quote;
-        at += if triple { 3 } else { 1 };
-        loop {
-            if at >= self.chars.len() {
-                return Err(at);
+        match self.string_end(at, triple, raw) {
+            Ok(end) => {
+                self.at = end;
+                Ok(Some(kind))
             }
+            // What does not end is read as the longest thing that does: an empty string, a name.
+            Err(_) if triple => {
+                self.at = at + 2;
+                Ok(Some(kind))
+            }
+            Err(_) if bytes || raw => Ok(None),
+            Err(at) => Err(at),
+        }
+    }
+
+    /// Where the string whose quotes begin at `open` ends, or the character that does not fit.
+    fn string_end(&self, open: usize, triple: bool, raw: bool) -> Result<usize, usize> {
+        let get = |i: usize| self.chars.get(i).copied().unwrap_or('\0');
+        let quote = get(open);
+        let width = if triple { 3 } else { 1 };
+        let mut at = open + width;
+        while at < self.chars.len() {
             let c = get(at);
-            let closes = c == quote && (!triple || (get(at + 1) == quote && get(at + 2) == quote));
-            if closes {
-                self.at = at + if triple { 3 } else { 1 };
-                return Ok(Some(if bytes { Tok::Bytes } else { Tok::String }));
+            if (0..width).all(|i| get(at + i) == quote) {
+                return Ok(at + width);
             }
             match c {
                 '\n' | '\r' if !triple => return Err(at),
-                '\\' if !raw => at += 1 + escape_length(&self.chars[at..]).ok_or(at + 2)?,
+                '\\' if !raw => match escape_length(&self.chars[at..]) {
+                    Some(length) => at += 1 + length,
+                    None => return Err(at + escape_mismatch(&self.chars[at..])),
+                },
                 _ => at += 1,
             }
         }
+        Err(at)
     }
+}
+
+/// Which character of something that begins like an escape keeps it from being one.
+fn escape_mismatch(chars: &[char]) -> usize {
+    let fits: fn(&char) -> bool = match chars.get(1) {
+        Some('x' | 'X' | 'u' | 'U') => char::is_ascii_hexdigit,
+        Some('0'..='3') => |c| ('0'..='7').contains(c),
+        _ => return 1,
+    };
+    2 + chars[2..].iter().take_while(|c| fits(c)).count()
 }
 
 /// Number of characters behind the backslash that belong to the escape, if it is one.

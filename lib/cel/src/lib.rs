@@ -44,6 +44,7 @@ mod plan;
 mod quantity;
 mod semver;
 mod spend;
+mod syntax;
 mod time;
 mod types;
 mod url;

@@ -477,7 +477,7 @@ fn sort_by(parser: &mut Parser<'_>, at: Id, target: Option<Expr>, args: Vec<Expr
     };
     if matches!(
         target.kind,
-        Kind::Literal(_) | Kind::Map(_) | Kind::Struct { .. }
+        Kind::Unspecified | Kind::Literal(_) | Kind::Map(_) | Kind::Struct { .. }
     ) {
         let message = "sortBy can only be applied to a list, identifier, comprehension, call or \
                        select expression";

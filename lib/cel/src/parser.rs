@@ -10,6 +10,7 @@ use crate::issue::{CompileError, Issues, Source};
 use crate::lexer::{self, Tok, Token};
 use crate::limits;
 use crate::macros::{self, MacroSet};
+use crate::syntax::Around;
 use std::sync::Arc;
 
 /// What the parser hands on: the tree and the position of every node.
@@ -48,8 +49,8 @@ const RESERVED: [&str; 21] = [
     "while",
 ];
 
-const EXPRESSION_START: &str = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', \
-     NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
+/// What a message's fields may begin with.
+const FIELD_START: &str = "{'}', ',', '?', IDENTIFIER, ESC_IDENTIFIER}";
 
 #[derive(Clone, Copy)]
 enum Rule {
@@ -60,12 +61,13 @@ enum Rule {
 }
 
 pub(crate) struct Parser<'s> {
-    source: &'s Source,
-    tokens: Vec<Token>,
-    at: usize,
+    pub(crate) source: &'s Source,
+    pub(crate) tokens: Vec<Token>,
+    pub(crate) at: usize,
     positions: Vec<u32>,
     depths: Vec<u32>,
     rules: [u32; 4],
+    pub(crate) around: Vec<Around>,
     pub(crate) issues: Issues,
     macros: MacroSet,
 }
@@ -90,6 +92,7 @@ pub(crate) fn parse(source: &Source, macros: MacroSet) -> Result<Parsed, Compile
         positions: Vec::new(),
         depths: Vec::new(),
         rules: [0; 4],
+        around: Vec::new(),
         issues,
         macros,
     };
@@ -166,26 +169,19 @@ impl Parser<'_> {
         self.node(offset, Kind::Unspecified)
     }
 
-    fn error_token(&mut self, token: Token, message: impl Into<String>) -> Expr {
+    pub(crate) fn error_token(&mut self, token: Token, message: impl Into<String>) -> Expr {
         self.issues
             .report(Some(self.source.location(token.start)), message);
         self.node(token.start, Kind::Unspecified)
     }
 
-    fn syntax_error(&mut self, token: Token, message: &str) -> Abort {
-        let text = format!("Syntax error: {message}");
-        self.issues
-            .report(Some(self.source.location(token.start)), text);
-        Abort
-    }
-
     // === tokens ===
 
-    fn peek(&self) -> Token {
+    pub(crate) fn peek(&self) -> Token {
         self.tokens[self.at]
     }
 
-    fn peek_at(&self, ahead: usize) -> Tok {
+    pub(crate) fn peek_at(&self, ahead: usize) -> Tok {
         self.tokens
             .get(self.at + ahead)
             .map_or(Tok::Eof, |t| t.kind)
@@ -199,21 +195,17 @@ impl Parser<'_> {
         token
     }
 
-    fn take(&mut self, punct: &str) -> Option<Token> {
+    pub(crate) fn take(&mut self, punct: &str) -> Option<Token> {
         let token = self.peek();
         matches!(token.kind, Tok::Punct(p) if p == punct).then(|| self.next())
     }
 
-    fn expect(&mut self, punct: &str, expecting: &str) -> Parse<Token> {
-        if let Some(token) = self.take(punct) {
-            return Ok(token);
-        }
-        let token = self.peek();
-        let text = self.shown(token);
-        Err(self.syntax_error(
-            token,
-            &format!("mismatched input '{text}' expecting {expecting}"),
-        ))
+    /// An expression within something.
+    fn inner(&mut self, around: Around) -> Parse<Expr> {
+        self.around.push(around);
+        let expr = self.expr();
+        self.around.pop();
+        expr
     }
 
     fn text(&self, token: Token) -> String {
@@ -222,7 +214,7 @@ impl Parser<'_> {
             .collect()
     }
 
-    fn shown(&self, token: Token) -> String {
+    pub(crate) fn shown(&self, token: Token) -> String {
         match token.kind {
             Tok::Eof => "<EOF>".into(),
             _ => lexer::shown(&self.text(token)),
@@ -249,7 +241,10 @@ impl Parser<'_> {
             None => condition,
             Some(question) => {
                 let id = self.id_at(question.start);
-                let yes = self.logical(op::OR)?;
+                self.around.push(Around::Choice);
+                let yes = self.logical(op::OR);
+                self.around.pop();
+                let yes = yes?;
                 self.expect(":", "':'")?;
                 let no = self.expr()?;
                 let args = vec![condition, yes, no];
@@ -353,6 +348,11 @@ impl Parser<'_> {
         while self.take(sign).is_some() {
             count += 1;
         }
+        if sign == "-" && self.peek().kind == Tok::Punct("!") {
+            let next = self.peek();
+            let what = self.no_alternative(self.tokens[self.at - 1], next);
+            return Err(self.syntax_error(next, &what));
+        }
         if count % 2 == 0 {
             return self.member();
         }
@@ -378,7 +378,8 @@ impl Parser<'_> {
                 } else {
                     op::INDEX
                 };
-                let index = self.expr()?;
+                self.check_start(if function == op::INDEX { &["?"] } else { &[] })?;
+                let index = self.inner(Around::Index)?;
                 self.expect("]", "']'")?;
                 left = self.counted(id, call(function, vec![left, index]))?;
             } else {
@@ -397,7 +398,7 @@ impl Parser<'_> {
             Tok::EscapedIdent => {
                 self.error_token(token, "unsupported syntax: '`'");
             }
-            _ => return Err(self.bad_field(token, optional)),
+            _ => return Err(self.bad_field(dot, token, optional)),
         }
         let name: Arc<str> = self.text(token).into();
         if !optional && token.kind == Tok::Ident && self.peek().kind == Tok::Punct("(") {
@@ -420,29 +421,19 @@ impl Parser<'_> {
         self.counted(id, kind)
     }
 
-    fn bad_field(&mut self, token: Token, optional: bool) -> Abort {
-        let text = self.shown(token);
-        let what = match token.kind {
-            Tok::True | Tok::False | Tok::Null if !optional => {
-                format!("mismatched input '{text}' expecting IDENTIFIER")
-            }
-            _ if optional => {
-                format!("mismatched input '{text}' expecting {{IDENTIFIER, ESC_IDENTIFIER}}")
-            }
-            _ => format!("no viable alternative at input '.{text}'"),
-        };
-        self.syntax_error(token, &what)
-    }
-
     fn arguments(&mut self) -> Parse<Vec<Expr>> {
         let mut args = Vec::new();
         if self.take(")").is_some() {
             return Ok(args);
         }
+        self.check_start(&[")"])?;
+        if self.take(")").is_some() {
+            return Ok(args);
+        }
         loop {
-            args.push(self.expr()?);
+            args.push(self.inner(Around::Arguments)?);
             if self.take(",").is_none() {
-                self.expect(")", "{')', ','}")?;
+                self.expect(")", "')'")?;
                 return Ok(args);
             }
         }
@@ -494,10 +485,11 @@ impl Parser<'_> {
     }
 
     fn primary(&mut self) -> Parse<Expr> {
+        self.check_start(&[])?;
         let token = self.next();
         match token.kind {
             Tok::Punct("(") => {
-                let inner = self.expr()?;
+                let inner = self.inner(Around::Group)?;
                 self.expect(")", "')'")?;
                 Ok(inner)
             }
@@ -518,9 +510,9 @@ impl Parser<'_> {
             Tok::False => Ok(self.node(token.start, Kind::Literal(Literal::Bool(false)))),
             Tok::Null => Ok(self.node(token.start, Kind::Literal(Literal::Null))),
             _ => {
-                let text = self.shown(token);
-                let what = format!("mismatched input '{text}' expecting {EXPRESSION_START}");
-                Err(self.syntax_error(token, &what))
+                let next = self.peek();
+                let what = self.dotted(token, next);
+                Err(self.syntax_error(next, &what))
             }
         }
     }
@@ -580,11 +572,17 @@ impl Parser<'_> {
             let field = self.next();
             if field.kind != Tok::Ident {
                 let text = self.shown(field);
-                let what = format!("mismatched input '{text}' expecting {{'}}', IDENTIFIER}}");
+                let fits = matches!(self.peek().kind, Tok::Ident | Tok::Punct("}" | "," | "?"));
+                let what = if fits && field.kind != Tok::Eof {
+                    "extraneous"
+                } else {
+                    "mismatched"
+                };
+                let what = format!("{what} input '{text}' expecting {FIELD_START}");
                 return Err(self.syntax_error(field, &what));
             }
             self.expect(":", "':'")?;
-            fields.push(self.expr()?);
+            fields.push(self.inner(Around::Entry)?);
             if self.take(",").is_none() {
                 break;
             }
@@ -600,41 +598,55 @@ impl Parser<'_> {
     fn list(&mut self, open: Token) -> Parse<Expr> {
         let id = self.id_at(open.start);
         let (mut elements, mut optional) = (Vec::new(), Vec::new());
+        let mut expecting = "']'";
         while self.peek().kind != Tok::Punct("]") {
-            if elements.is_empty() && self.take(",").is_some() {
+            if elements.is_empty() {
+                if self.take(",").is_some() {
+                    break;
+                }
+                self.check_first(&["]", ",", "?"])?;
+            } else if !self.another() {
                 break;
             }
             optional.push(self.take("?").is_some());
-            elements.push(self.expr()?);
-            if self.take(",").is_none() {
+            elements.push(self.inner(Around::List)?);
+            if !self.comma("]", "{']', ','}") {
+                expecting = "{']', ','}";
                 break;
             }
         }
-        self.expect("]", "{']', ','}")?;
+        self.expect("]", expecting)?;
         Ok(self.finish(id, Kind::List { elements, optional }, 0))
     }
 
     fn map(&mut self, open: Token) -> Parse<Expr> {
         let id = self.id_at(open.start);
         let mut entries = Vec::new();
+        let mut expecting = "'}'";
         while self.peek().kind != Tok::Punct("}") {
-            if entries.is_empty() && self.take(",").is_some() {
+            if entries.is_empty() {
+                if self.take(",").is_some() {
+                    break;
+                }
+                self.check_first(&["}", ",", "?"])?;
+            } else if !self.another() {
                 break;
             }
             let optional = self.take("?").is_some();
-            let key = self.expr()?;
+            let key = self.inner(Around::Key)?;
             self.expect(":", "':'")?;
-            let value = self.expr()?;
+            let value = self.inner(Around::Entry)?;
             entries.push(Entry {
                 key,
                 value,
                 optional,
             });
-            if self.take(",").is_none() {
+            if !self.comma("}", "{'}', ','}") {
+                expecting = "{'}', ','}";
                 break;
             }
         }
-        self.expect("}", "{'}', ','}")?;
+        self.expect("}", expecting)?;
         Ok(self.finish(id, Kind::Map(entries), 0))
     }
 
@@ -691,7 +703,7 @@ pub(crate) fn call(function: &str, args: Vec<Expr>) -> Kind {
     }
 }
 
-fn relation_operator(kind: Tok) -> Option<&'static str> {
+pub(crate) fn relation_operator(kind: Tok) -> Option<&'static str> {
     Some(match kind {
         Tok::In => "@in",
         Tok::Punct("<") => "_<_",
@@ -704,7 +716,7 @@ fn relation_operator(kind: Tok) -> Option<&'static str> {
     })
 }
 
-fn calc_operator(kind: Tok) -> Option<(&'static str, u8)> {
+pub(crate) fn calc_operator(kind: Tok) -> Option<(&'static str, u8)> {
     Some(match kind {
         Tok::Punct("*") => ("_*_", 1),
         Tok::Punct("/") => ("_/_", 1),

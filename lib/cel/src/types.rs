@@ -154,7 +154,7 @@ impl Type {
     }
 
     /// Replaces the parameters of a declaration.
-    pub(crate) fn instantiate(&self, with: &dyn Fn(&'static str) -> Type) -> Type {
+    pub(crate) fn instantiate(&self, with: &mut dyn FnMut(&'static str) -> Type) -> Type {
         match self {
             Self::Param(name) => with(name),
             Self::List(e) => Self::list(e.instantiate(with)),
