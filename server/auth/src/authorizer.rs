@@ -147,9 +147,9 @@ impl Authorizer {
             return None;
         }
         let enter = Attributes::url(who, verb::ACCESS, "/");
-        match self.grants.allow_cluster_wide(&enter, users, cluster) {
-            Some(_) => None,
-            None => Some(Decision::no_opinion("no verb=access permission on /")),
+        match self.grants.allows_cluster_wide(&enter, users, cluster) {
+            true => None,
+            false => Some(Decision::no_opinion("no verb=access permission on /")),
         }
     }
 
@@ -184,13 +184,9 @@ impl Authorizer {
         export: &Object,
     ) -> Option<Decision> {
         let prefixed: Vec<UserInfo> = users.iter().map(users::prefixed).collect();
-        let whole = Attributes {
-            namespace: want.namespace,
-            ..*want
-        };
-        match self.grants.allow(&whole, &prefixed, &export.key().cluster) {
-            Some(_) => None,
-            None => Some(Decision::no_opinion("maximal permission policy")),
+        match self.grants.allows(want, &prefixed, &export.key().cluster) {
+            true => None,
+            false => Some(Decision::no_opinion("maximal permission policy")),
         }
     }
 
@@ -206,8 +202,7 @@ impl Authorizer {
         }
         let prefixed = users::prefixed(want.user);
         self.grants
-            .allow(want, std::slice::from_ref(&prefixed), &export.key().cluster)
-            .is_some()
+            .allows(want, std::slice::from_ref(&prefixed), &export.key().cluster)
     }
 
     fn binding_of(&self, cluster: &str, group: &str, resource: &str) -> Option<Arc<BoundApi>> {

@@ -23,7 +23,8 @@ type Rules = Arc<Vec<PolicyRule>>;
 #[derive(Default)]
 struct Bootstrap {
     grants: Vec<(Binding, Rules)>,
-    by_subject: BTreeMap<Box<str>, Vec<usize>>,
+    by_user: BTreeMap<Box<str>, Vec<usize>>,
+    by_group: BTreeMap<Box<str>, Vec<usize>>,
     cluster_roles: BTreeMap<Box<str>, Rules>,
 }
 
@@ -41,14 +42,6 @@ pub struct Grants {
     bindings: ByVersion<Binding>,
     roles: ByVersion<Vec<PolicyRule>>,
     bootstrap: RwLock<Option<Indexed>>,
-}
-
-/// The key of a subject in the index.
-fn subject_key(subject: &Subject) -> Box<str> {
-    match subject {
-        Subject::User(name) | Subject::ServiceAccount(name) => format!("u{name}").into(),
-        Subject::Group(name) => format!("g{name}").into(),
-    }
 }
 
 impl Grants {
@@ -71,32 +64,41 @@ impl Grants {
         users: &[UserInfo],
         cluster: &str,
     ) -> Option<String> {
-        self.find(want, users, cluster, want.namespace)
+        let reason = |binding: &Binding, user: &UserInfo| binding.reason(user);
+        self.find(want, users, cluster, want.namespace, reason)
     }
 
-    /// As [`Grants::allow`], by ClusterRoleBindings only.
+    /// Whether one of the users is allowed.
     #[must_use]
-    pub fn allow_cluster_wide(
+    pub fn allows(&self, want: &Attributes<'_>, users: &[UserInfo], cluster: &str) -> bool {
+        self.find(want, users, cluster, want.namespace, |_, _| ())
+            .is_some()
+    }
+
+    /// As [`Grants::allows`], by ClusterRoleBindings only.
+    #[must_use]
+    pub fn allows_cluster_wide(
         &self,
         want: &Attributes<'_>,
         users: &[UserInfo],
         cluster: &str,
-    ) -> Option<String> {
-        self.find(want, users, cluster, "")
+    ) -> bool {
+        self.find(want, users, cluster, "", |_, _| ()).is_some()
     }
 
-    fn find(
+    fn find<T>(
         &self,
         want: &Attributes<'_>,
         users: &[UserInfo],
         cluster: &str,
         namespace: &str,
-    ) -> Option<String> {
+        tell: impl Fn(&Binding, &UserInfo) -> T,
+    ) -> Option<T> {
         let mut found = None;
         self.visit(users, cluster, namespace, &mut |binding, rules, user| {
             let want = want.of(user);
             if rules.iter().any(|rule| rule.allows(&want)) {
-                found = Some(binding.reason(user));
+                found = Some(tell(binding, user));
             }
             found.is_none()
         });
@@ -124,14 +126,20 @@ impl Grants {
     ) {
         let bootstrap = self.bootstrap();
         for user in users {
-            let groups = user.groups.iter().map(|g| format!("g{g}"));
-            for key in std::iter::once(format!("u{}", user.name)).chain(groups) {
-                for at in bootstrap.by_subject.get(key.as_str()).into_iter().flatten() {
-                    let (binding, rules) = &bootstrap.grants[*at];
-                    let here = binding.namespace.is_empty() || *binding.namespace == *namespace;
-                    if here && !each(binding, rules, user) {
-                        return;
-                    }
+            let groups = user
+                .groups
+                .iter()
+                .filter_map(|g| bootstrap.by_group.get(g.as_str()));
+            let places = bootstrap
+                .by_user
+                .get(user.name.as_str())
+                .into_iter()
+                .chain(groups);
+            for at in places.flatten() {
+                let (binding, rules) = &bootstrap.grants[*at];
+                let here = binding.namespace.is_empty() || *binding.namespace == *namespace;
+                if here && !each(binding, rules, user) {
+                    return;
                 }
             }
         }
@@ -290,8 +298,15 @@ impl Grants {
             };
             let Some(rules) = rules else { continue };
             for subject in &binding.subjects {
-                let places = index.by_subject.entry(subject_key(subject)).or_default();
-                places.push(index.grants.len());
+                let at = index.grants.len();
+                match subject {
+                    Subject::Group(name) => {
+                        index.by_group.entry(name.clone()).or_default().push(at)
+                    }
+                    Subject::User(name) | Subject::ServiceAccount(name) => {
+                        index.by_user.entry(name.clone()).or_default().push(at);
+                    }
+                }
             }
             index.grants.push((binding, rules));
         }
