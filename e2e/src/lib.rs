@@ -7,6 +7,7 @@
 //! The tests themselves are under `tests/`.
 
 pub mod bench;
+pub mod demo;
 pub mod fleet;
 pub mod golden;
 pub mod http;

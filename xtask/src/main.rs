@@ -7,6 +7,7 @@
 
 mod bench;
 mod codegen;
+mod demo;
 mod project;
 mod setup;
 mod soak;
@@ -41,6 +42,7 @@ enum Command {
     Soak(soak::Args),
     Tidy(tidy::Args),
     Bench(bench::Args),
+    Demo(demo::Args),
     Codegen(codegen::Args),
 }
 
@@ -52,6 +54,7 @@ fn main() -> std::process::ExitCode {
         Command::Soak(args) => soak::run(&project, &args),
         Command::Tidy(args) => tidy::run(&project, &args),
         Command::Bench(args) => bench::run(&project, &args),
+        Command::Demo(args) => demo::run(&project, &args),
         Command::Codegen(args) => codegen::run(&project, &args),
     });
     match outcome {

@@ -22,7 +22,7 @@ const GO_MINOR_MIN: u32 = 26;
 /// in the right version, in `KUBEBUILDER_ASSETS`, in the cache, or in a directory of `PATH`. The
 /// cache is `~/.cache/hanse` (`XDG_CACHE_HOME` and `HANSE_CACHE` move it) and can be deleted at
 /// any time. A first build takes about ten minutes on two cores and 3 GiB of Go's own caches.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub struct Args {
     /// Only these sets (see `--list`); all of them when none is named.
     sets: Vec<String>,
