@@ -346,6 +346,63 @@ pub fn validate_object_meta_update(new: &Value, old: &Value, path: &Path) -> Err
     errors
 }
 
+/// Takes out owner references that stand there twice; answers the warning about them, if any did.
+pub fn dedup_owner_references(meta: &mut Value) -> Option<String> {
+    let list = meta.get_mut("ownerReferences")?.as_array_mut()?;
+    let mut kept: Vec<Value> = Vec::with_capacity(list.len());
+    let mut repeated: Vec<String> = Vec::new();
+    for reference in std::mem::take(list) {
+        if kept.contains(&reference) {
+            repeated.push(text(&reference, "uid").to_owned());
+        } else {
+            kept.push(reference);
+        }
+    }
+    *list = kept;
+    (!repeated.is_empty()).then(|| {
+        format!(
+            ".metadata.ownerReferences contains duplicate entries; API server dedups owner \
+             references in 1.20+, and may reject such requests as early as 1.24; please fix your \
+             requests; duplicate UID(s) observed: {}",
+            repeated.join(", ")
+        )
+    })
+}
+
+/// Warnings about the finalizers of a custom resource that were not there before.
+pub fn finalizer_warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
+    let known = old
+        .map(|old| strings(old, "finalizers"))
+        .unwrap_or_default();
+    let mut fresh = strings(new, "finalizers");
+    fresh.retain(|finalizer| !known.contains(finalizer));
+    fresh.sort_unstable();
+    fresh.dedup();
+    let mut warnings = Vec::new();
+    for finalizer in fresh {
+        let shown = format!("metadata.finalizers: {}", go::quote(finalizer));
+        let complaints = names::is_qualified_name(finalizer);
+        warnings.extend(
+            complaints
+                .into_iter()
+                .map(|complaint| format!("{shown}: {complaint}")),
+        );
+        if finalizer.contains('/') || [ORPHAN, FOREGROUND, "kubernetes"].contains(&finalizer) {
+            continue;
+        }
+        let path = if finalizer.contains('.') {
+            " including a path (/)"
+        } else {
+            ""
+        };
+        warnings.push(format!(
+            "{shown}: prefer a domain-qualified finalizer name{path} to avoid accidental conflicts \
+             with other finalizer writers"
+        ));
+    }
+    warnings
+}
+
 fn validate_no_new_finalizers(new: &Value, old: &Value, path: &Path, errors: &mut ErrorList) {
     let old = strings(old, "finalizers");
     let mut extra = strings(new, "finalizers");
@@ -459,6 +516,33 @@ mod tests {
             update(new, old),
             "[metadata.name: Invalid value: \"b\": field is immutable, \
              metadata.deletionTimestamp: Invalid value: null: field is immutable]"
+        );
+    }
+
+    #[test]
+    fn owners_that_stand_twice() {
+        let owner = json!({"apiVersion": "v1", "kind": "A", "name": "a", "uid": "u"});
+        let other = json!({"apiVersion": "v1", "kind": "A", "name": "b", "uid": "u"});
+        let mut meta = json!({"ownerReferences": [owner, other, owner]});
+        let warning = dedup_owner_references(&mut meta).unwrap();
+        assert!(warning.ends_with("duplicate UID(s) observed: u"));
+        assert_eq!(meta, json!({"ownerReferences": [owner, other]}));
+        assert_eq!(dedup_owner_references(&mut meta), None);
+        assert_eq!(dedup_owner_references(&mut json!({})), None);
+    }
+
+    #[test]
+    fn finalizers_without_domain() {
+        let old = json!({"finalizers": ["old"]});
+        let new = json!({"finalizers": ["old", "b.c", "a", "orphan", "x/y"]});
+        let prefer = "prefer a domain-qualified finalizer name";
+        let conflicts = "to avoid accidental conflicts with other finalizer writers";
+        assert_eq!(
+            finalizer_warnings(&new, Some(&old)),
+            [
+                format!("metadata.finalizers: \"a\": {prefer} {conflicts}"),
+                format!("metadata.finalizers: \"b.c\": {prefer} including a path (/) {conflicts}"),
+            ]
         );
     }
 

@@ -10,6 +10,7 @@ use hanse_cache::{CommitError, Object, Txn};
 use hanse_json::{Value, get_array, set};
 use hanse_kinds::{ResourceDef, Update};
 use hanse_schema::field::{Error as FieldError, ErrorList, Path};
+use hanse_schema::meta::dedup_owner_references;
 use hanse_wire::status::{Result, Status};
 
 use super::insert::Owners;
@@ -85,6 +86,9 @@ async fn attempt(
     }
     if let Some(lens) = &w.call.lens {
         lens.fit(w.service, &live.key().cluster, def, &mut new, Some(old))?;
+    }
+    if let Some(text) = new.get_mut("metadata").and_then(dedup_owner_references) {
+        w.call.warn(text);
     }
     admit::update(w, &mut new, old)?;
     prepare_update(w, &mut new, old);

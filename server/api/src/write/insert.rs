@@ -6,6 +6,7 @@
 
 use hanse_cache::{ClusterName, CommitError, Expect, Write};
 use hanse_json::{Value, set};
+use hanse_schema::meta::dedup_owner_references;
 use hanse_wire::status::{Result, Status};
 
 use super::prepare::{self, Traits};
@@ -51,6 +52,9 @@ pub async fn insert(w: &Writing<'_>, mut object: Value, owners: Owners) -> Resul
     fill_namespace(&mut object, w.call, w.target)?;
     strip_cluster(&mut object);
     convert::default(def, &mut object);
+    if let Some(text) = object.get_mut("metadata").and_then(dedup_owner_references) {
+        w.call.warn(text);
+    }
     if owners == Owners::Untracked {
         managed::track(w, None, &mut object);
     }

@@ -7,7 +7,7 @@
 use hanse_json::Value;
 use hanse_kinds::{ResourceDef, Update};
 use hanse_schema::field::{ErrorList, Path};
-use hanse_schema::meta::{validate_object_meta, validate_object_meta_update};
+use hanse_schema::meta::{finalizer_warnings, validate_object_meta, validate_object_meta_update};
 use hanse_schema::rules::OBJECT_BUDGET;
 use hanse_schema::{blocking_error, scale};
 
@@ -65,6 +65,10 @@ fn structural(
             errors.extend(scale(def, new, true));
             errors.extend(schema.validate_resources(new, old));
         }
+    }
+    let before = old.map(|old| &old["metadata"]);
+    for text in finalizer_warnings(&new["metadata"], before) {
+        warn(text);
     }
     if !schema.has_rules() {
         return;
