@@ -237,27 +237,40 @@ impl<'p> Translator<'p> {
         }
     }
 
+    /// Two digits, or any number of them in braces; what was read by then is shown with a refusal.
     fn hex(&self) -> Result<(String, usize), Refused> {
-        let body = &self.rest[2..];
-        let (digits, length) = match body.strip_prefix('{') {
-            Some(inner) => match inner.find('}') {
-                Some(end) => (&inner[..end], 4 + end),
-                None => return Err(("invalid escape sequence", self.rest.to_owned())),
-            },
-            None => (body.get(..2).unwrap_or(body), 4),
-        };
-        let code = u32::from_str_radix(digits, 16)
-            .ok()
-            .and_then(char::from_u32);
-        match code {
-            Some(c) => Ok((format!("\\x{{{:x}}}", c as u32), length)),
-            None => {
-                let shown = self
-                    .rest
-                    .get(..length.min(self.rest.len()))
-                    .unwrap_or(self.rest);
-                Err(("invalid escape sequence", shown.to_owned()))
+        let braced = self.rest[2..].starts_with('{');
+        let mut code = 0;
+        let mut digits = 0;
+        let mut length = if braced { 3 } else { 2 };
+        let mut bad = false;
+        for c in self.rest[length..].chars() {
+            length += c.len_utf8();
+            if braced && c == '}' {
+                break;
             }
+            match c.to_digit(16) {
+                Some(digit) => code = code * 16 + digit,
+                None => bad = true,
+            }
+            digits += 1;
+            let full = if braced {
+                bad || code > u32::from(char::MAX)
+            } else {
+                digits == 2
+            };
+            if full {
+                break;
+            }
+        }
+        let whole = if braced {
+            digits > 0 && self.rest[..length].ends_with('}')
+        } else {
+            digits == 2
+        };
+        match char::from_u32(code).filter(|_| whole && !bad) {
+            Some(c) => Ok((format!("\\x{{{:x}}}", c as u32), length)),
+            None => Err(("invalid escape sequence", self.rest[..length].to_owned())),
         }
     }
 
