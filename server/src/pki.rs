@@ -4,7 +4,8 @@
 //! certificate and is what clients trust; `client-ca` signs client certificates (CSRs) and names
 //! users. `sa.key` signs service account tokens. The invariant: a private key is written with mode
 //! 0600 before anybody could read it, and an existing file is never replaced, except for a serving
-//! certificate that has run out or lacks a name. Verification of what clients present happens in `hanse-auth`.
+//! certificate that has run out or lacks a name. Verification of what clients present happens in
+//! `hanse-auth`.
 
 use std::fs;
 use std::io::Write;

@@ -13,6 +13,7 @@ pub mod gzip;
 pub mod jsonpath;
 pub mod limits;
 pub mod negotiate;
+pub mod openapi_v2;
 pub mod options;
 pub mod protobuf;
 pub mod query;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use hanse_json::{Map, Value, json};
 use hanse_kinds::{ResourceDef, openapi};
+use hanse_wire::openapi_v2;
 use hanse_wire::status::{Result, Status};
 use http::header;
 use sha2::{Digest, Sha256};
@@ -38,6 +39,16 @@ pub fn answer(
     let Some(rest) = path.strip_prefix("/openapi/") else {
         return Ok(None);
     };
+    if rest == "v2" && wants_protobuf(call) {
+        let whole = service.documents.get(served.hash, "openapi/v2.pb", || {
+            Some(openapi_v2::encode(&openapi::v2(served.rows)))
+        });
+        return Ok(whole.map(|whole| {
+            whole
+                .answer(openapi_v2::MEDIA_TYPE, if_none_match)
+                .with_header(header::VARY, "Accept-Encoding, Accept")
+        }));
+    }
     accepts_json(call)?;
     if rest == "v2" {
         let whole = service.documents.get(served.hash, "openapi/v2", || {
@@ -89,7 +100,15 @@ pub fn by_hash(service: &Inner, path: &str, hash: Option<&str>) -> Option<Answer
     Some(found.answer(JSON, None))
 }
 
-/// The documents are JSON; the protobuf forms are not offered.
+/// Whether the client's first choice is the protobuf form of version 2.
+fn wants_protobuf(call: &Call<'_>) -> bool {
+    let accept = call.header(header::ACCEPT).unwrap_or_default();
+    let first = accept.split(',').next().unwrap_or_default();
+    let media = first.split(';').next().unwrap_or_default().trim();
+    [openapi_v2::MEDIA_TYPE, openapi_v2::MEDIA_TYPE_ASKED].contains(&media)
+}
+
+/// All other documents are JSON; the protobuf form of version 3 is not offered.
 fn accepts_json(call: &Call<'_>) -> Result<()> {
     let accept = call
         .header(header::ACCEPT)
