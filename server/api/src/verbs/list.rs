@@ -107,11 +107,7 @@ impl Plan {
         let token = Token::decode(&options.continue_token)?;
         let at = (token.version != INCONSISTENT).then(|| token.version.unsigned_abs());
         // A token names the first key that may follow: the last one given out, and a zero byte.
-        let after = token
-            .start
-            .strip_suffix('\0')
-            .unwrap_or(&token.start)
-            .to_owned();
+        let after = from_start(token.start.strip_suffix('\0').unwrap_or(&token.start));
         Ok(Self {
             at,
             not_older_than: None,
@@ -123,11 +119,25 @@ impl Plan {
     fn read_error(&self, error: ReadError, options: &ListOptions) -> Box<Status> {
         match (&error, &self.after) {
             (ReadError::TooOld { .. }, Some(after)) if !options.continue_token.is_empty() => {
-                let rest = Token::after(after, INCONSISTENT).encode();
+                let rest = Token::after(&to_start(after), INCONSISTENT).encode();
                 Status::continue_expired(Some(rest))
             }
             _ => read_error(error),
         }
+    }
+}
+
+/// A place in the hub's order as a token may hold it: without the empty namespace of what has
+/// none, since no part of a token's key may be empty.
+fn to_start(path: &str) -> String {
+    path.replacen("//", "/", 1)
+}
+
+/// The place that a token's key names: `cluster/name`, or `cluster/namespace/name`.
+fn from_start(start: &str) -> String {
+    match start.split_once('/') {
+        Some((cluster, name)) if !name.contains('/') => format!("{cluster}//{name}"),
+        _ => start.to_owned(),
     }
 }
 
@@ -175,7 +185,9 @@ fn list_meta(page: &ListPage, chunked: bool) -> Value {
     }
     if let Some(last) = page.objects.last() {
         let version = i64::try_from(page.version).unwrap_or(i64::MAX);
-        meta["continue"] = Token::after(&last.key().path(), version).encode().into();
+        meta["continue"] = Token::after(&to_start(&last.key().path()), version)
+            .encode()
+            .into();
     }
     if let Some(remaining) = page.remaining.filter(|remaining| *remaining > 0) {
         meta["remainingItemCount"] = remaining.into();
@@ -308,5 +320,19 @@ impl Iterator for Pieces {
             }
         }
         Some(out.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_survive_the_way_through_a_token() {
+        for path in ["c1//name", "c1/namespace/name"] {
+            let token = Token::after(&to_start(path), 7).encode();
+            let start = Token::decode(&token).unwrap().start;
+            assert_eq!(from_start(start.trim_end_matches('\0')), path);
+        }
     }
 }
