@@ -32,6 +32,8 @@ struct Translator<'p> {
     /// Whether something stands before that can be repeated, and whether it already is.
     repeatable: bool,
     repetition: Option<&'p str>,
+    /// Where the flags begin that were set behind it: a repetition has to be written before them.
+    flags_at: Option<usize>,
 }
 
 impl<'p> Translator<'p> {
@@ -43,6 +45,7 @@ impl<'p> Translator<'p> {
             groups: 0,
             repeatable: false,
             repetition: None,
+            flags_at: None,
         }
     }
 
@@ -54,6 +57,9 @@ impl<'p> Translator<'p> {
 
     fn translate(mut self) -> Result<String, Refused> {
         while let Some(c) = self.rest.chars().next() {
+            if !matches!(c, '*' | '+' | '?' | '{' | '(') {
+                self.flags_at = None;
+            }
             match c {
                 '*' | '+' | '?' => self.repeat(1)?,
                 '{' => match count_length(self.rest)? {
@@ -93,7 +99,7 @@ impl<'p> Translator<'p> {
 
     fn atom(&mut self, text: &str) {
         self.out.push_str(text);
-        (self.repeatable, self.repetition) = (true, None);
+        (self.repeatable, self.repetition, self.flags_at) = (true, None, None);
     }
 
     fn repeat(&mut self, length: usize) -> Result<(), Refused> {
@@ -105,13 +111,12 @@ impl<'p> Translator<'p> {
                 operator.to_owned(),
             ));
         }
-        self.out.push_str(operator);
-        let mut whole = length;
-        if self.rest.starts_with('?') {
-            let part = self.take(1);
-            self.out.push_str(part);
-            whole += 1;
-        }
+        let lazy = usize::from(self.rest.starts_with('?'));
+        self.take(lazy);
+        let whole = length + lazy;
+        let at = self.flags_at.unwrap_or(self.out.len());
+        self.out.insert_str(at, &start[..whole]);
+        self.flags_at = None;
         if let Some(before) = self.repetition {
             let both = before.len() - start.len() + whole;
             return Err((
@@ -124,7 +129,9 @@ impl<'p> Translator<'p> {
     }
 
     fn open(&mut self) -> Result<(), Refused> {
-        (self.repeatable, self.repetition) = (false, None);
+        let repeatable = std::mem::take(&mut self.repeatable);
+        let flags_at = self.flags_at.take();
+        self.repetition = None;
         let Some(flags) = self.rest.strip_prefix("(?") else {
             self.take(1);
             self.out.push('(');
@@ -164,10 +171,13 @@ impl<'p> Translator<'p> {
             return Err(("invalid or unsupported Perl syntax", shown.to_owned()));
         }
         let part = self.take(2 + end + 1);
-        self.out.push_str(part);
         if part.ends_with(':') {
             self.groups += 1;
+        } else {
+            self.repeatable = repeatable;
+            self.flags_at = repeatable.then(|| flags_at.unwrap_or(self.out.len()));
         }
+        self.out.push_str(part);
         Ok(())
     }
 
@@ -188,10 +198,6 @@ impl<'p> Translator<'p> {
                 let skip = 2 + end + if end < body.len() { 2 } else { 0 };
                 self.take(skip);
                 (self.repeatable, self.repetition) = (!literal.is_empty(), None);
-                return Ok(());
-            }
-            'E' => {
-                self.take(2);
                 return Ok(());
             }
             'C' => return Err(("invalid escape sequence", whole.to_owned())),
@@ -295,7 +301,15 @@ impl<'p> Translator<'p> {
             None => None,
         };
         match length {
-            Some(length) => Ok((self.rest[..2 + length].to_owned(), 2 + length)),
+            Some(length) => {
+                let class = &self.rest[..2 + length];
+                let text = match class.split_once("{^") {
+                    Some(("\\p", name)) => format!("\\P{{{name}"),
+                    Some((_, name)) => format!("\\p{{{name}"),
+                    None => class.to_owned(),
+                };
+                Ok((text, class.len()))
+            }
             None => Err(("invalid character class range", self.rest.to_owned())),
         }
     }
