@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hanse_admission::Admission;
+use hanse_apis::kcp::annotation;
 use hanse_auth::{ACCESS_DENIED, Attributes, Authenticator, Authorizer, Resolution, UserInfo};
 use hanse_cache::{ClusterName, Hub};
 use hanse_kinds::ResourceDef;
@@ -362,6 +363,9 @@ impl Service {
             Place::Answer(answer) => return Ok(answer),
         };
         trace.place(cluster.as_ref());
+        if let Some(cluster) = &cluster {
+            self.refuse_inactive(cluster, routed.path)?;
+        }
         let watch = query.flag("watch").unwrap_or(false);
         let mut info = RequestInfo::parse(&head.method, routed.path, watch);
         let selected = name_in_selector(&info, &query);
@@ -459,6 +463,26 @@ impl Service {
                 Ok(Place::Answer(Answer::text(501, "mounts are not served\n")))
             }
         }
+    }
+
+    /// A logical cluster that was taken offline answers nothing but what shows why (kcp-api 3.1).
+    fn refuse_inactive(&self, cluster: &ClusterName, path: &str) -> Result<()> {
+        const OPEN: [&str; 2] = ["/openapi", "/apis/core.kcp.io/v1alpha1/logicalclusters"];
+        let object = self.authorizer.view().logical_cluster(cluster);
+        let marked = object.is_some_and(|object| {
+            let keys = [annotation::INACTIVE, annotation::INACTIVE_LEGACY];
+            keys.iter()
+                .any(|key| object.annotation(key).as_deref() == Some("true"))
+        });
+        if !marked || OPEN.iter().any(|open| path.starts_with(open)) {
+            return Ok(());
+        }
+        let resource = GroupResource::new("core.kcp.io", "logicalclusters");
+        Err(Status::forbidden(
+            &resource,
+            cluster,
+            "logical cluster is marked inactive",
+        ))
     }
 
     fn authenticate(&self, head: &Head, conn: &ConnInfo, trace: &mut Trace) -> Result<UserInfo> {

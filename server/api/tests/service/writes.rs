@@ -201,3 +201,36 @@ async fn tokens_are_minted_and_recognised() {
         "system:serviceaccount:default:default"
     );
 }
+
+#[tokio::test]
+async fn an_inactive_workspace_shows_only_why() {
+    let world = World::new().await;
+    let line = "/apis/core.kcp.io/v1alpha1/logicalclusters/cluster";
+    let merge = [("content-type", "application/merge-patch+json")];
+    let mark = |value: &str| {
+        let annotations = json!({"core.kcp.io/inactive": value});
+        Some(json!({"metadata": {"annotations": annotations}}))
+    };
+    let patch = format!("PATCH {line}");
+    let marked = world.ask_with(&patch, &merge, mark("true")).await;
+    assert_eq!(marked.code, 200, "{}", marked.body);
+    let (code, refused) = world.ask(&format!("GET {MAPS}"), None).await;
+    assert_eq!(code, 403);
+    let text = refused["message"].as_str().unwrap();
+    assert!(
+        text.ends_with("is forbidden: logical cluster is marked inactive"),
+        "{text}"
+    );
+    for open in ["/openapi/v3", line] {
+        assert_eq!(
+            world.ask(&format!("GET {open}"), None).await.0,
+            200,
+            "{open}"
+        );
+    }
+    assert_eq!(
+        world.ask_with(&patch, &merge, mark("false")).await.code,
+        200
+    );
+    assert_eq!(world.ask(&format!("GET {MAPS}"), None).await.0, 200);
+}
