@@ -10,11 +10,6 @@ pub fn rules(authorizer: &Authorizer, user: &UserInfo, cluster: &str, namespace:
     let users = users_in(user, cluster);
     let rules = authorizer.grants().rules_for(&users, cluster, namespace);
     let (mut resource_rules, mut url_rules) = (Vec::new(), Vec::new());
-    if user.is_master() {
-        let all = ["*"];
-        resource_rules.push(json!({"verbs": all, "apiGroups": all, "resources": all}));
-        url_rules.push(json!({"verbs": all, "nonResourceURLs": all}));
-    }
     for rule in rules {
         let list = match rule.resources.is_empty() {
             true => &mut url_rules,
