@@ -36,6 +36,8 @@ const SHARD_BINDINGS: [&str; 5] = [
     "tenancy.kcp.io",
     "topology.kcp.io",
 ];
+/// The binding whose subjects the flags name: who may have a home workspace.
+const HOME_CREATORS: &str = "system:kcp:configured-group:home-clusterworkspace-create";
 /// Bytes of an identity before encoding.
 const IDENTITY_BYTES: usize = 32;
 
@@ -105,7 +107,10 @@ impl Tenancy {
             site.ensure(Draft::new(of, with_generation(row, 1)))?;
         }
         let mut types = Vec::new();
-        for row in rows(ROOT_ROWS)? {
+        for mut row in rows(ROOT_ROWS)? {
+            if row["metadata"]["name"] == HOME_CREATORS {
+                row["subjects"] = group_subjects(&self.shard().home_creator_groups);
+            }
             match row["kind"].as_str() {
                 Some("APIExport") => site.ensure_export(row)?,
                 Some("WorkspaceType") => types.push(row),
@@ -197,6 +202,12 @@ impl Tenancy {
         site.ensure(draft)?;
         Ok(site.writes)
     }
+}
+
+/// Groups as the subjects of a binding.
+fn group_subjects(groups: &[String]) -> Value {
+    let subject = |name: &String| json!({"apiGroup": group::RBAC, "kind": "Group", "name": name});
+    groups.iter().map(subject).collect()
 }
 
 fn with_generation(mut row: Value, generation: u64) -> Value {
