@@ -108,7 +108,7 @@ fn parse_prefix(text: &str) -> Result<Cidr, String> {
 }
 
 /// An address and whether it has a zone; the error is Go's.
-fn parse(text: &str) -> Result<(IpAddr, bool), String> {
+pub(crate) fn parse(text: &str) -> Result<(IpAddr, bool), String> {
     let wrong = |why: &str| format!("ParseAddr({}): {why}", quoted(text));
     match text.find(['.', ':', '%']).map(|at| text.as_bytes()[at]) {
         Some(b'.') => parse_v4(text)

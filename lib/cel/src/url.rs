@@ -3,6 +3,7 @@
 use crate::time::quoted;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 
 /// A parsed URL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +27,8 @@ type Parsed<T> = Result<T, String>;
 enum Part {
     Path,
     Host,
+    /// Behind the percent sign of an IPv6 address.
+    Zone,
     Query,
     Other,
 }
@@ -134,21 +137,34 @@ fn read_host(host: &str) -> Parsed<String> {
                 .is_some_and(|p| p.bytes().all(|b| b.is_ascii_digit()))
     };
     let bad_port = |port: &str| format!("invalid port {} after host", quoted(port));
+    let utf8 = |b| String::from_utf8(b).map_err(|_| "invalid UTF-8 in host name".to_owned());
+    if host.rfind('[').is_some_and(|at| at > 0) {
+        return Err("invalid IP-literal".into());
+    }
     if host.starts_with('[') {
         let Some(end) = host.rfind(']') else {
             return Err("missing ']' in host".into());
         };
-        let port = &host[end + 1..];
+        let (name, port) = (&host[1..end], &host[end + 1..]);
         if !port_fine(port) {
             return Err(bad_port(port));
         }
-    } else if let Some(at) = host.rfind(':')
+        let (name, zone) = name.split_at(name.find("%25").unwrap_or(name.len()));
+        let mut address = unescape(name, Part::Host)?;
+        address.extend(unescape(zone, Part::Zone)?);
+        let address = utf8(address)?;
+        match crate::net::parse(&address) {
+            Ok((IpAddr::V4(_), _)) => return Err("invalid IP-literal".into()),
+            Ok(_) => return Ok(format!("[{address}]{port}")),
+            Err(why) => return Err(format!("invalid host: {why}")),
+        }
+    }
+    if let Some(at) = host.rfind(':')
         && !port_fine(&host[at..])
     {
         return Err(bad_port(&host[at..]));
     }
-    let host = unescape(host, Part::Host)?;
-    String::from_utf8(host).map_err(|_| "invalid UTF-8 in host name".into())
+    utf8(unescape(host, Part::Host)?)
 }
 
 fn host_fine(b: u8) -> bool {
@@ -170,7 +186,12 @@ fn unescape(text: &str, part: Part) -> Parsed<Vec<u8>> {
                     let shown = String::from_utf8_lossy(&bytes[at..end]);
                     return Err(format!("invalid URL escape {}", quoted(&shown)));
                 };
-                if part == Part::Host && byte < 0x80 && &bytes[at..at + 3] != b"%25" {
+                let fine = match part {
+                    Part::Host => byte >= 0x80,
+                    Part::Zone => byte == b' ' || (byte < 0x80 && host_fine(byte)),
+                    Part::Path | Part::Query | Part::Other => true,
+                };
+                if !fine && &bytes[at..at + 3] != b"%25" {
                     let shown = String::from_utf8_lossy(&bytes[at..at + 3]);
                     return Err(format!("invalid URL escape {}", quoted(&shown)));
                 }
@@ -179,7 +200,7 @@ fn unescape(text: &str, part: Part) -> Parsed<Vec<u8>> {
                 continue;
             }
             b'+' if part == Part::Query => out.push(b' '),
-            b if part == Part::Host && b < 0x80 && !host_fine(b) => {
+            b if matches!(part, Part::Host | Part::Zone) && !host_fine(b) => {
                 let shown = quoted(&char::from(b).to_string());
                 return Err(format!("invalid character {shown} in host name"));
             }

@@ -175,13 +175,17 @@ fn differences(input: &Input, exprs: &[String]) -> Option<(usize, Vec<String>)> 
         let excused = KNOWN
             .iter()
             .any(|(part, _)| all.contains(part) || expr.contains(part));
-        let failed_element = |text: &String| text.starts_with("invalid data");
-        let excused = excused || ours.get("error").is_some_and(failed_element);
         // Of several syntax errors the first has to be the same, unless a macro complains before.
         let by_macro = ["macro", "argument must be", "argument is not"];
         let by_macro = by_macro.iter().any(|text| all.contains(text));
         let syntax = all.contains("Syntax error:") && !by_macro;
         let excused = excused && (!syntax || first_line(&ours) == first_line(&theirs));
+        // A list that holds an error may even go unnoticed in Go.
+        let error = ours.get("error");
+        if error.is_some_and(|text| text.starts_with("invalid data")) {
+            known += 1;
+            continue;
+        }
         if excused && failed(&ours) == failed(&theirs) {
             known += 1;
             continue;
