@@ -143,7 +143,7 @@ impl Shared {
                     Ok(Some(applied)) => state.apply(applied, &mut after),
                     Ok(None) => {}
                     Err(error) => {
-                        tracing::error!(%error, "a committed value cannot be read; it is not shown");
+                        tracing::error!(%error, "a committed value cannot be read: not shown");
                     }
                 }
             }
