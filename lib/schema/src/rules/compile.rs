@@ -107,11 +107,13 @@ fn compile_rule(
             _ => Err("messageExpression must evaluate to a string".to_owned()),
         }
     });
+    // As in Kubernetes, a stored rule whose message cannot be made shows no path of its own either.
+    let has_path = message.as_ref().is_none_or(Result::is_ok);
     CompiledRule {
         program,
         message,
         uses_old_self,
-        field_path: shown_path(source, rule),
+        field_path: has_path.then(|| shown_path(source, rule)).flatten(),
     }
 }
 
