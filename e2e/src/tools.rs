@@ -52,6 +52,16 @@ pub fn named(set: &str) -> Option<Tool> {
     all().into_iter().find(|tool| tool.set == set)
 }
 
+/// The sets with a kubectl that are there; the one of the Kubernetes set is always among them.
+pub fn kubectls() -> Vec<String> {
+    let sets = all()
+        .into_iter()
+        .filter(|tool| tool.commands.iter().any(|c| c == "kubectl"));
+    sets.filter(|tool| tool.set == "kubernetes" || tool.find().is_some())
+        .map(|tool| tool.set)
+        .collect()
+}
+
 /// The directory outside the source tree where built programs are kept: `HANSE_CACHE`, else
 /// `hanse` in the user's cache directory.
 pub fn cache() -> PathBuf {

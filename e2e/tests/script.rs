@@ -11,20 +11,10 @@ async fn the_script_says_what_kubernetes_does() -> Result<()> {
     let mut site = Site::apiserver("script", &[]).await?;
     site.start_controllers()?;
     let mut lines = Vec::new();
-    for set in kubectls() {
+    for set in tools::kubectls() {
         let findings = script::run(&Kubectl::of_set(&set, &site.kubeconfig())?).await?;
         lines.extend(findings.into_iter().map(|line| format!("{set}: {line}")));
     }
     assert!(lines.is_empty(), "{}", lines.join("\n"));
     Ok(())
-}
-
-/// The sets with a kubectl that are there; the one of the Kubernetes set always is.
-fn kubectls() -> Vec<String> {
-    let sets = tools::all()
-        .into_iter()
-        .filter(|tool| tool.commands.iter().any(|c| c == "kubectl"));
-    sets.filter(|tool| tool.set == "kubernetes" || tool.find().is_some())
-        .map(|tool| tool.set)
-        .collect()
 }
