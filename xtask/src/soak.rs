@@ -57,6 +57,7 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
         .state("soak")?
         .join(format!("{}-{}.json", suite.name, args.seed));
     let mut progress = read(&state);
+    let commit = commit(project);
     if progress.rounds > 0 {
         println!("going on after {} rounds", progress.rounds);
     }
@@ -79,20 +80,15 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
         let outcome = stage::quietly(&label, &mut command, &log);
         progress.seconds += started.elapsed().as_secs();
         if let Err(error) = outcome {
-            record(
-                project,
-                suite,
-                args.seed,
-                &progress,
-                &format!("failed at seed {seed}"),
-            )?;
+            let result = format!("failed at seed {seed}");
+            record(project, suite, args.seed, &commit, &progress, &result)?;
             return Err(error);
         }
         progress.chunks += 1;
         progress.rounds += rounds;
         std::fs::write(&state, serde_json::to_vec(&progress)?)?;
     }
-    record(project, suite, args.seed, &progress, "passed")?;
+    record(project, suite, args.seed, &commit, &progress, "passed")?;
     std::fs::remove_file(&state).ok();
     println!(
         "{} passed {} rounds from seed {}",
@@ -123,18 +119,13 @@ fn record(
     project: &Project,
     suite: &Suite,
     seed: u64,
+    commit: &str,
     progress: &Progress,
     result: &str,
 ) -> Result<()> {
     let path: PathBuf = project.root.join("docs/proof.md");
     let mut text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}", path.display()))?;
-    let commit = Command::new("git")
-        .args(["rev-parse", "--short", "HEAD"])
-        .current_dir(&project.root)
-        .output()
-        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-        .unwrap_or_default();
     let took = stage::seconds(Duration::from_secs(progress.seconds));
     writeln!(
         text,
@@ -144,6 +135,22 @@ fn record(
         progress.rounds,
     )?;
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The commit that is checked out, with a `+` when files of it were changed since (other than
+/// documents: the lines of earlier soaks are written there).
+fn commit(project: &Project) -> String {
+    let git = |args: &[&str]| -> String {
+        let output = Command::new("git")
+            .args(args)
+            .current_dir(&project.root)
+            .output();
+        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        text.unwrap_or_default()
+    };
+    let changed = git(&["status", "--porcelain", "--", ".", ":!docs"]);
+    let mark = if changed.is_empty() { "" } else { "+" };
+    git(&["rev-parse", "--short", "HEAD"]) + mark
 }
 
 /// The day of a time in UTC, as `2026-11-21` (the civil calendar's rule over 400-year cycles).

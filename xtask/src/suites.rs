@@ -47,6 +47,22 @@ pub const SUITES: &[Suite] = &[
         filter: "random",
         chunk: 20_000,
     },
+    Suite {
+        name: "crash",
+        about: "kill -9 of writers and watchers over one store: nothing lost, halved or doubled",
+        package: "hanse-cache",
+        target: &["--test", "crash"],
+        filter: "",
+        chunk: 250,
+    },
+    Suite {
+        name: "power",
+        about: "power cuts on a simulated disk that loses and tears what was not synced",
+        package: "hanse-store-redb",
+        target: &["--test", "power"],
+        filter: "power_cuts",
+        chunk: 250,
+    },
 ];
 
 /// The suite of this name.
