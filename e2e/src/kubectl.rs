@@ -15,6 +15,7 @@ pub struct Kubectl {
     program: PathBuf,
     kubeconfig: PathBuf,
     context: Option<String>,
+    editor: String,
     home: PathBuf,
 }
 
@@ -47,6 +48,7 @@ impl Kubectl {
             program,
             kubeconfig,
             context: None,
+            editor: "true".to_owned(),
             home,
         })
     }
@@ -55,6 +57,14 @@ impl Kubectl {
     pub fn context(&self, context: &str) -> Kubectl {
         Kubectl {
             context: Some(context.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// The same with a command that stands in for the editor.
+    pub fn editor(&self, command: &str) -> Kubectl {
+        Kubectl {
+            editor: command.to_owned(),
             ..self.clone()
         }
     }
@@ -71,7 +81,7 @@ impl Kubectl {
             .env("HOME", &self.home)
             .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command
-            .env("EDITOR", "true")
+            .env("EDITOR", &self.editor)
             .env("KUBECTL_EXTERNAL_DIFF", "diff -u")
             .kill_on_drop(true);
         command.stdin(if stdin.is_some() {

@@ -32,6 +32,9 @@ pub struct Step {
     /// What stands in its errors.
     #[serde(default)]
     pub err: String,
+    /// What stands in for the editor; one that changes nothing when it is left out.
+    #[serde(default)]
+    pub editor: Option<String>,
     /// Repeat for a while until it is so: the command depends on a controller or a cache.
     #[serde(default)]
     pub until: bool,
@@ -46,6 +49,10 @@ pub fn steps() -> Result<Vec<Step>> {
 pub async fn run(kubectl: &Kubectl) -> Result<Vec<String>> {
     let mut findings = Vec::new();
     for step in steps()? {
+        let kubectl = match &step.editor {
+            Some(editor) => &kubectl.editor(editor),
+            None => kubectl,
+        };
         let words = words(&step.run);
         let args: Vec<&str> = words.iter().map(String::as_str).collect();
         let deadline = Instant::now() + UNTIL_TIME_MAX;

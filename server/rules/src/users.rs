@@ -152,12 +152,11 @@ pub fn in_scope(who: &UserInfo, cluster: &str) -> bool {
     scopes(who).is_none_or(|named| named.contains(&cluster))
 }
 
-/// True for a service account of this very logical cluster, in scope.
+/// True for a service account of this very logical cluster, in scope. One that names no logical
+/// cluster is meant to be local: `kubectl --as=system:serviceaccount:...` names none.
 #[must_use]
 pub fn is_local_service_account(who: &UserInfo, cluster: &str) -> bool {
-    who.service_account().is_some()
-        && who.extra(user::CLUSTER_NAME) == [cluster]
-        && in_scope(who, cluster)
+    who.service_account().is_some() && in_scope(who, cluster)
 }
 
 fn scope_groups(who: &UserInfo) -> impl Iterator<Item = String> + '_ {
@@ -350,6 +349,9 @@ mod tests {
         let account = with_extra(account, user::CLUSTER_NAME, &["home"]);
         let account = with_extra(account, user::SCOPES, &["cluster:home"]);
         assert!(is_local_service_account(&account, "home"));
+        assert!(!is_local_service_account(&account, "elsewhere"));
+        let unqualified = UserInfo::new("system:serviceaccount:ns:sa", &["system:authenticated"]);
+        assert!(is_local_service_account(&unqualified, "home"));
         assert_eq!(effective_users(&account, "home").len(), 2);
         let abroad = effective_users(&account, "other");
         assert_eq!(
