@@ -183,7 +183,11 @@ impl Inner {
         self.authorize(&call.user, &info, "create", call.cluster.as_deref())
     }
 
-    fn authorize(
+    /// Asks the authorizer about a classified request.
+    ///
+    /// # Errors
+    /// 403.
+    pub(crate) fn authorize(
         &self,
         user: &UserInfo,
         info: &RequestInfo<'_>,
@@ -356,7 +360,7 @@ impl Service {
         if let Some(answer) = shard_level(&routed) {
             return Ok(answer);
         }
-        let (cluster, wildcard) = match self.resolve(&routed)? {
+        let (cluster, mut wildcard) = match self.resolve(&routed)? {
             Place::Nowhere => (None, false),
             Place::Everywhere => (None, true),
             Place::In(cluster) => (Some(cluster), false),
@@ -397,13 +401,10 @@ impl Service {
             Some(Entered::Through {
                 rows,
                 lens,
-                read_only,
                 user,
+                wildcard: everywhere,
             }) => {
-                if read_only && !info.verb.is_read() {
-                    let resource = GroupResource::new(info.group, info.resource);
-                    return Err(Status::method_not_allowed(&resource, info.verb.as_str()));
-                }
+                wildcard |= everywhere;
                 (user, Some((rows, lens)))
             }
         };

@@ -22,7 +22,7 @@ use crate::path::View;
 use crate::service::Inner;
 
 /// What a request sees through a view.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Lens {
     /// The provider's view of an export: where there is a label, only what carries it.
     Export {
@@ -38,6 +38,23 @@ pub enum Lens {
         /// Whose.
         identifier: String,
     },
+    /// The schemas that the bindings of a logical cluster use, wherever they are.
+    Schemas {
+        /// Whose bindings.
+        tenancy: Arc<Tenancy>,
+        /// The logical cluster.
+        consumer: String,
+    },
+}
+
+impl std::fmt::Debug for Lens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Export { .. } => "Export",
+            Self::Lifecycle { .. } => "Lifecycle",
+            Self::Schemas { .. } => "Schemas",
+        })
+    }
 }
 
 impl Lens {
@@ -53,6 +70,7 @@ impl Lens {
             Self::Lifecycle { sort, identifier } => {
                 Tenancy::in_lifecycle_view(*sort, identifier, object)
             }
+            Self::Schemas { tenancy, consumer } => tenancy.in_schema_view(consumer, object),
         }
     }
 
@@ -79,7 +97,7 @@ impl Lens {
             (Self::Lifecycle { sort, identifier }, Some(old)) => {
                 Tenancy::check_lifecycle_status(*sort, identifier, old, new)
             }
-            (Self::Lifecycle { .. }, None) => Ok(()),
+            (Self::Lifecycle { .. } | Self::Schemas { .. }, _) => Ok(()),
         }
     }
 }
@@ -92,10 +110,10 @@ pub enum Entered {
         rows: Vec<Arc<ResourceDef>>,
         /// What of it is seen.
         lens: Lens,
-        /// Rows that are only read.
-        read_only: bool,
         /// Who goes on.
         user: UserInfo,
+        /// Whether it is looked for in every logical cluster, whatever the URL says.
+        wildcard: bool,
     },
     /// Into the workspace itself, as this user.
     As(UserInfo),
@@ -147,7 +165,7 @@ pub fn enter(service: &Inner, door: &Door<'_>) -> Result<Entered> {
         View::Terminating { terminator } => {
             enter_lifecycle(service, door, Lifecycle::Terminating, terminator)
         }
-        View::ApiResourceSchema { .. } => nowhere(door.user).map(Entered::Answer),
+        View::ApiResourceSchema { consumer } => enter_schemas(service, door, consumer),
     }
 }
 
@@ -191,11 +209,15 @@ fn enter_export(service: &Inner, door: &Door<'_>, cluster: &str, export: &str) -
     service.tenancy.authorize_export_view(&view, &through)?;
     let info = door.info;
     let row = view.find(info.group, info.version, info.resource);
-    let (label, read_only) = row.map_or((None, false), |row| (row.label.clone(), row.read_only));
+    let label = row.and_then(|row| row.label.clone());
     let user = match door.target {
         Some(target) => service.tenancy.warranted(door.user, target),
         None => door.user.clone(),
     };
+    if let Some(target) = door.target.filter(|_| info.is_resource) {
+        // From here on it is a request like any other, of the caller and his warrant.
+        service.authorize(&user, info, door.verb, Some(target))?;
+    }
     let rows = view.rows.iter().map(|row| Arc::clone(&row.row)).collect();
     let lens = Lens::Export {
         view: Arc::new(view),
@@ -204,8 +226,30 @@ fn enter_export(service: &Inner, door: &Door<'_>, cluster: &str, export: &str) -
     Ok(Entered::Through {
         rows,
         lens,
-        read_only,
         user,
+        wildcard: door.target.is_none(),
+    })
+}
+
+/// The schemas that a logical cluster uses, for readers of its bindings (kcp-api 3.14).
+fn enter_schemas(service: &Inner, door: &Door<'_>, consumer: &str) -> Result<Entered> {
+    let own = door.target.is_none_or(|target| target == consumer);
+    let reads = !door.info.is_resource || door.info.verb.is_read();
+    if !own || !reads || !service.tenancy.schema_view(consumer, door.user) {
+        return nowhere(door.user).map(Entered::Answer);
+    }
+    let rows = service
+        .catalog
+        .to_read("apis.kcp.io", "apiresourceschemas", false);
+    let lens = Lens::Schemas {
+        tenancy: Arc::clone(&service.tenancy),
+        consumer: consumer.to_owned(),
+    };
+    Ok(Entered::Through {
+        rows,
+        lens,
+        user: door.user.clone(),
+        wildcard: true,
     })
 }
 
@@ -218,7 +262,6 @@ fn enter_lifecycle(
     if !service.tenancy.lifecycle_view(sort, identifier, door.user) {
         return nowhere(door.user).map(Entered::Answer);
     }
-    let own = |row: &&Arc<ResourceDef>| row.plural == "logicalclusters";
     let is_own = door.info.group == "core.kcp.io" && door.info.resource == "logicalclusters";
     if let Some(target) = door.target.filter(|_| !is_own) {
         let attributes = door.attributes();
@@ -233,13 +276,11 @@ fn enter_lifecycle(
             },
         );
     }
+    // Of all, the lists of what is to be done are all that is written, one entry at a time.
+    let in_one = door.target.is_some();
     let rows = service
         .catalog
-        .system()
-        .iter()
-        .filter(own)
-        .cloned()
-        .collect();
+        .to_read("core.kcp.io", "logicalclusters", in_one);
     let lens = Lens::Lifecycle {
         sort,
         identifier: identifier.to_owned(),
@@ -248,7 +289,7 @@ fn enter_lifecycle(
     Ok(Entered::Through {
         rows,
         lens,
-        read_only: false,
         user,
+        wildcard: door.target.is_none(),
     })
 }

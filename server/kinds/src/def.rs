@@ -243,7 +243,7 @@ pub const NO_HOOKS: Hooks = Hooks {
 };
 
 /// One resource in one version.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ResourceDef {
     /// Empty for the core group.
     pub group: SmolStr,

@@ -8,7 +8,7 @@ use hanse_wire::table::{Column, PrinterColumn, default_cells, default_columns};
 use hanse_wire::time;
 
 /// How objects become rows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Columns {
     /// There is no table form (reviews).
     None,

@@ -11,7 +11,8 @@ use hanse_apis::kcp::{annotation, cluster, group};
 use hanse_auth::View;
 use hanse_auth::versions::{ByVersion, Recent};
 use hanse_cache::{ClusterName, ListQuery, Object, ResourceId, Scope};
-use hanse_kinds::ResourceDef;
+use hanse_kinds::custom::CUSTOM_VERBS;
+use hanse_kinds::{ResourceDef, builtin};
 use hanse_schema::names::NameRule;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -21,6 +22,8 @@ use std::sync::Arc;
 const SURFACES_MAX: usize = 1024;
 /// Parsed CRDs and bindings that are kept.
 const PARSED_MAX: usize = 4096;
+/// Verbs that only read, in the order of discovery.
+const READS: &[&str] = &["get", "list", "watch"];
 /// Bindings looked at in one step of a search over all logical clusters.
 const SEARCH_STEP: usize = 512;
 
@@ -154,6 +157,8 @@ pub struct Catalog {
     forms: Arc<Forms>,
     system: Vec<Arc<ResourceDef>>,
     built_in: Vec<Arc<ResourceDef>>,
+    /// Both of them as the virtual workspaces show them.
+    in_views: Vec<Arc<ResourceDef>>,
     surfaces: Recent<Vec<Part>, Surface>,
     bound: ByVersion<Vec<BoundResource>>,
     bound_rows: Recent<(u64, Arc<str>, bool), Vec<Arc<ResourceDef>>>,
@@ -171,9 +176,11 @@ impl Catalog {
         system: Vec<Arc<ResourceDef>>,
         built_in: Vec<Arc<ResourceDef>>,
     ) -> Catalog {
+        let in_views = built_in.iter().chain(&system).map(|row| in_view(row));
         Catalog {
             view,
             forms,
+            in_views: in_views.collect(),
             system,
             built_in,
             surfaces: Recent::new(SURFACES_MAX),
@@ -348,10 +355,31 @@ impl Catalog {
             let names = served.filter_map(|v| v["name"].as_str());
             names
                 .filter_map(|v| ResourceDef::from_api_resource_schema(&value, identity, v).ok())
-                .map(Arc::new)
+                .map(|row| in_view(&row))
                 .collect()
         });
         rows.to_vec()
+    }
+
+    /// Rows of Kubernetes' and of kcp's own kinds as virtual workspaces show them.
+    #[must_use]
+    pub fn in_views(&self) -> &[Arc<ResourceDef>] {
+        &self.in_views
+    }
+
+    /// Rows of one of kcp's own kinds, to be read only; `status` may be written if that is said.
+    #[must_use]
+    pub fn to_read(&self, group: &str, plural: &str, status: bool) -> Vec<Arc<ResourceDef>> {
+        let ours = |row: &&Arc<ResourceDef>| row.group == group && row.plural == plural;
+        let read = |row: &Arc<ResourceDef>| {
+            let mut row = ResourceDef::clone(row);
+            row.verbs = READS;
+            if !status {
+                row.subresources.clear();
+            }
+            Arc::new(row)
+        };
+        self.in_views.iter().filter(ours).map(read).collect()
     }
 
     /// Rows of kcp's own kinds.
@@ -365,6 +393,17 @@ impl Catalog {
     pub fn built_in(&self) -> &[Arc<ResourceDef>] {
         &self.built_in
     }
+}
+
+/// A row as a virtual workspace shows it: of its subresources only the status (kcp-api 3.9).
+fn in_view(row: &ResourceDef) -> Arc<ResourceDef> {
+    let mut row = row.clone();
+    row.subresources.retain(|sub| sub.name == "status");
+    if row.verbs == CUSTOM_VERBS {
+        // The same verbs, in the order of the recorded view.
+        row.verbs = builtin::FULL;
+    }
+    Arc::new(row)
 }
 
 fn name_of(row: &ResourceDef) -> (&str, &str, &str) {

@@ -4,7 +4,7 @@
 //! [`Tenancy::lifecycle_view`] (an initializer or terminator, 3.5). Serving the requests is the
 //! API's business; here is what exists in a view and who may ask for it. Masters are never asked.
 
-use crate::catalog::{Catalog, bound_resources};
+use crate::catalog::{BoundResource, Catalog, bound_resources};
 use crate::tenancy::Tenancy;
 use hanse_apis::kcp::{group, label, phase, user, verb};
 use hanse_auth::{Attributes, UserInfo, Warrant};
@@ -29,8 +29,8 @@ pub struct ViewRow {
     pub row: Arc<ResourceDef>,
     /// The label that objects must carry to be seen: those of claimed resources.
     pub label: Option<(String, String)>,
-    /// Nothing is written through it.
-    pub read_only: bool,
+    /// The export has it itself: it is neither claimed nor one of the bindings to the export.
+    pub exported: bool,
 }
 
 /// An export as its provider sees it.
@@ -55,10 +55,7 @@ impl ExportView {
 
     fn is_exported(&self, group: &str, resource: &str) -> bool {
         let same = |v: &&ViewRow| v.row.group == group && v.row.plural == resource;
-        self.rows
-            .iter()
-            .find(same)
-            .is_some_and(|v| v.label.is_none() && !v.read_only)
+        self.rows.iter().find(same).is_some_and(|v| v.exported)
     }
 }
 
@@ -133,7 +130,7 @@ impl Tenancy {
             rows.extend(found.map(|row| ViewRow {
                 row,
                 label: None,
-                read_only: false,
+                exported: true,
             }));
         }
         let claims = claims::of_export(&value);
@@ -143,16 +140,12 @@ impl Tenancy {
         let bindings = |v: &ViewRow| v.row.group == group::APIS && v.row.plural == "apibindings";
         if !rows.iter().any(bindings) {
             let label = (label::EXPORT.to_owned(), hash::export_hash(cluster, name));
-            let system = catalog.system().iter();
-            rows.extend(
-                system
-                    .filter(|r| r.group == group::APIS && r.plural == "apibindings")
-                    .map(|row| ViewRow {
-                        row: row.clone(),
-                        label: Some(label.clone()),
-                        read_only: true,
-                    }),
-            );
+            let own = catalog.to_read(group::APIS, "apibindings", false);
+            rows.extend(own.into_iter().map(|row| ViewRow {
+                row,
+                label: Some(label.clone()),
+                exported: false,
+            }));
         }
         Some(ExportView {
             export,
@@ -189,15 +182,14 @@ impl Tenancy {
         let ours =
             |r: &&Arc<ResourceDef>| claim.covers(&r.group, &r.plural) && !r.plural.is_empty();
         let found: Vec<Arc<ResourceDef>> = if claim.identity.is_empty() {
-            let all = catalog.built_in().iter().chain(catalog.system());
-            all.filter(ours).cloned().collect()
+            catalog.in_views().iter().filter(ours).cloned().collect()
         } else {
             self.rows_of_identity(catalog, claim)
         };
         let show = |row| ViewRow {
             row,
             label: labelled.then(|| label.clone()),
-            read_only: false,
+            exported: false,
         };
         rows.extend(found.into_iter().map(show));
     }
@@ -382,6 +374,23 @@ impl Tenancy {
             return Ok(());
         }
         refuse("object does not match required labels".to_owned())
+    }
+
+    /// May the caller look at the schemas that the bindings of a logical cluster use?
+    #[must_use]
+    pub fn schema_view(&self, consumer: &str, caller: &UserInfo) -> bool {
+        let want = Attributes::resource(caller, "get", group::APIS, "apibindings", "");
+        self.authorizer().authorize(&want, Some(consumer)).allowed
+    }
+
+    /// Is this APIResourceSchema bound in a logical cluster?
+    #[must_use]
+    pub fn in_schema_view(&self, consumer: &str, schema: &Object) -> bool {
+        let of = &self.view().resources().api_bindings;
+        let bindings = self.view().list_cluster(of, consumer);
+        let ours = |b: &BoundResource| b.uid == schema.uid();
+        let bound = |binding: &Object| bound_resources(binding).iter().any(ours);
+        bindings.iter().any(bound)
     }
 
     /// May the caller use the view of an initializer or terminator at all?

@@ -70,7 +70,13 @@ fn refuse(call: &Call<'_>, target: &Target) -> Result<Option<Answer>> {
             false => Answer::no_such_path(),
         }));
     }
-    if call.wildcard && !matches!(info.verb, Verb::List | Verb::Watch) {
+    let read_everywhere = match info.verb {
+        Verb::List | Verb::Watch => true,
+        // A view knows by itself which objects it may find.
+        Verb::Get => call.lens.is_some(),
+        _ => false,
+    };
+    if call.wildcard && !read_everywhere {
         let mut status = Status::method_not_allowed(&target.group_resource(), info.verb.as_str());
         status.message.push_str(" in the `*` logical cluster");
         return Err(status);

@@ -7,6 +7,7 @@
 
 mod lists;
 mod patches;
+mod views;
 mod watches;
 mod writes;
 
@@ -30,10 +31,13 @@ use serde_json::{Value, json};
 /// A token of `system:masters`, one of a user without rights.
 const MASTER: &str = "master-token";
 const NOBODY: &str = "nobody-token";
+/// A token of `kcp-admin`: admin everywhere, and no master.
+pub const ADMIN: &str = "admin-token";
 
 /// A shard with the workspace `root:w`.
 pub struct World {
     service: Service,
+    tenancy: Arc<Tenancy>,
 }
 
 /// An answer that has ended.
@@ -75,14 +79,14 @@ impl World {
             catalog,
             authorizer,
             admission,
-            tenancy,
+            tenancy: Arc::clone(&tenancy),
             health: Arc::new(Health::default()),
             metrics: Metrics::new("v1.36.0"),
             audit: None,
             external_address: "127.0.0.1:6443".into(),
             process: ProcessFigures::default,
         });
-        let world = Self { service };
+        let world = Self { service, tenancy };
         let workspace = json!({
             "apiVersion": "tenancy.kcp.io/v1alpha1", "kind": "Workspace",
             "metadata": {"name": "w"}, "spec": {"type": {"name": "universal", "path": "root"}},
@@ -102,7 +106,7 @@ impl World {
         body: Option<Value>,
     ) -> Response<Body> {
         let (method, path) = line.split_once(' ').unwrap();
-        let path = match path.starts_with("/clusters/") {
+        let path = match path.starts_with("/clusters/") || path.starts_with("/services/") {
             true => path.to_owned(),
             false => format!("/clusters/root:w{path}"),
         };
@@ -132,6 +136,33 @@ impl World {
         answered(self.send(line, MASTER, headers, body).await).await
     }
 
+    /// The same as somebody.
+    pub async fn ask_as(&self, token: &str, line: &str, body: Option<Value>) -> (u16, Value) {
+        let answer = answered(self.send(line, token, &[], body).await).await;
+        (answer.code, answer.body)
+    }
+
+    /// Lets the reconcilers of tenancy run from now on.
+    pub fn reconcile(&self) {
+        let stop = hanse_seams::Shutdown::new();
+        hanse_tenancy::controllers::Controllers::new(Arc::clone(&self.tenancy)).start(&stop);
+    }
+
+    /// Asks until the answer is as wanted, for what becomes true soon.
+    pub async fn until(&self, line: &str, wanted: impl Fn(u16, &Value) -> bool) -> Value {
+        for _ in 0..500 {
+            let (code, body) = self.ask(line, None).await;
+            if wanted(code, &body) {
+                return body;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!(
+            "{line} does not become as wanted: {:?}",
+            self.ask(line, None).await
+        )
+    }
+
     pub async fn ask(&self, line: &str, body: Option<Value>) -> (u16, Value) {
         let answer = self.ask_with(line, &[], body).await;
         (answer.code, answer.body)
@@ -153,6 +184,7 @@ pub async fn answered(response: Response<Body>) -> Answered {
 fn authenticator(view: &Arc<View>, seams: &Seams) -> Authenticator {
     let mut tokens = StaticTokens::default();
     tokens.insert(MASTER, UserInfo::new("master", &["system:masters"]));
+    tokens.insert(ADMIN, UserInfo::new("kcp-admin", &["system:kcp:admin"]));
     tokens.insert(NOBODY, UserInfo::new("nobody", &[]));
     let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
     let issuer = "https://kcp.default.svc";

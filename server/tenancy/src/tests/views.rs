@@ -123,11 +123,9 @@ fn an_export_view_shows_what_is_exported_and_claimed() {
             maps.label.as_ref().unwrap().1,
             "3QVjs6pfBjMpLEVYYhysJnroYGsQGlWm05E4qe"
         );
-        assert!(
-            view.find("apis.kcp.io", "v1alpha2", "apibindings")
-                .unwrap()
-                .read_only
-        );
+        let bindings = view.find("apis.kcp.io", "v1alpha2", "apibindings").unwrap();
+        assert_eq!(bindings.row.verbs, ["get", "list", "watch"]);
+        assert!(!bindings.exported);
         assert!(view.find("", "v1", "secrets").is_none());
         let ask = |who: &UserInfo, verb: &str, what: (&str, &str), target: &str| {
             let want = Attributes::resource(who, verb, what.0, what.1, "");
