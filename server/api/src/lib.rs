@@ -24,6 +24,7 @@ pub mod path;
 pub mod paths;
 pub mod render;
 pub mod reviews;
+pub mod series;
 pub mod service;
 pub mod subresources;
 pub mod trace;

@@ -49,6 +49,9 @@ pub const DOCUMENTS_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of a user agent used as a field manager's name.
 pub const MANAGER_BYTES_MAX: usize = 128;
 
+/// Series of the request counter that name a kind; later ones do without.
+pub const REQUEST_SERIES_MAX: usize = 400;
+
 const _: () = assert!(LIST_PIECE_BYTES < GZIP_BYTES_MIN);
 const _: () = assert!(BOOKMARK_BEFORE_END.as_millis() < BOOKMARK_PERIOD.as_millis());
 const _: () = assert!(WRITE_TIME_MAX.as_millis() < REQUEST_TIME_MAX.as_millis());

@@ -1,11 +1,13 @@
 //! What the server counts about requests, under the names that Kubernetes' dashboards ask for.
 //!
-//! Start at [`Metrics::observe`]. The invariant: the number of series depends on the kinds that
-//! are used, never on the number of workspaces: no label here names a logical cluster, an object
-//! or a user. Requests for unknown paths collapse to an empty resource.
+//! Start at [`Metrics::observe`]. The invariant: the number of series has a bound that no client
+//! moves: no label here names a logical cluster, an object, a user, or a kind that this program
+//! does not define ([`crate::series`]). Requests for unknown paths collapse to an empty resource.
+//! Times are told by verb and scope, not by resource: a histogram is fifteen series.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -16,35 +18,64 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::limits::REQUEST_SERIES_MAX;
+
 /// Labels of a request, as Kubernetes has them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
     /// GET, LIST, WATCH, POST, PUT, PATCH, APPLY, DELETE, DELETECOLLECTION, CONNECT.
     pub verb: &'static str,
     /// `All` for dry runs.
     pub dry_run: &'static str,
     /// API group.
-    pub group: Arc<str>,
+    pub group: &'static str,
     /// API version.
-    pub version: Arc<str>,
+    pub version: &'static str,
     /// Plural of the resource.
-    pub resource: Arc<str>,
+    pub resource: &'static str,
     /// Subresource.
-    pub subresource: Arc<str>,
+    pub subresource: &'static str,
     /// `cluster`, `namespace` or `resource`; empty for other paths.
     pub scope: &'static str,
     /// Always `apiserver`.
     pub component: &'static str,
 }
 
+impl RequestLabels {
+    /// The same without the kind.
+    fn without_kind(self) -> Self {
+        Self {
+            group: "",
+            version: "",
+            resource: "",
+            subresource: "",
+            ..self
+        }
+    }
+
+    fn coded(self, code: u16) -> CodedLabels {
+        CodedLabels {
+            verb: self.verb,
+            dry_run: self.dry_run,
+            group: self.group,
+            version: self.version,
+            resource: self.resource,
+            subresource: self.subresource,
+            scope: self.scope,
+            component: self.component,
+            code,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CodedLabels {
     verb: &'static str,
     dry_run: &'static str,
-    group: Arc<str>,
-    version: Arc<str>,
-    resource: Arc<str>,
-    subresource: Arc<str>,
+    group: &'static str,
+    version: &'static str,
+    resource: &'static str,
+    subresource: &'static str,
     scope: &'static str,
     component: &'static str,
     code: u16,
@@ -62,9 +93,9 @@ struct ResultLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EventLabels {
-    group: Arc<str>,
-    version: Arc<str>,
-    resource: Arc<str>,
+    group: &'static str,
+    version: &'static str,
+    resource: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -94,6 +125,7 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     registry: Mutex<Registry>,
     requests: Family<CodedLabels, Counter>,
+    request_series: AtomicUsize,
     durations: Histograms,
     sli_durations: Histograms,
     inflight: Family<KindLabels, Gauge>,
@@ -113,6 +145,7 @@ impl Metrics {
         let inner = Inner {
             registry: Mutex::default(),
             requests: Family::default(),
+            request_series: AtomicUsize::new(0),
             durations: Family::new_with_constructor(seconds),
             sli_durations: Family::new_with_constructor(seconds),
             inflight: Family::default(),
@@ -137,24 +170,32 @@ impl Metrics {
 
     /// One request is over.
     pub fn observe(&self, labels: &RequestLabels, code: u16, duration: Duration) {
-        let coded = CodedLabels {
-            verb: labels.verb,
-            dry_run: labels.dry_run,
-            group: Arc::clone(&labels.group),
-            version: Arc::clone(&labels.version),
-            resource: Arc::clone(&labels.resource),
-            subresource: Arc::clone(&labels.subresource),
-            scope: labels.scope,
-            component: labels.component,
-            code,
-        };
-        self.0.requests.get_or_create(&coded).inc();
+        self.count(labels, code);
         // A watch's duration says how long a client listened, which is no latency.
         if labels.verb != "WATCH" {
             let seconds = duration.as_secs_f64();
-            self.0.durations.get_or_create(labels).observe(seconds);
-            self.0.sli_durations.get_or_create(labels).observe(seconds);
+            let timed = RequestLabels {
+                dry_run: "",
+                ..labels.without_kind()
+            };
+            self.0.durations.get_or_create(&timed).observe(seconds);
+            self.0.sli_durations.get_or_create(&timed).observe(seconds);
         }
+    }
+
+    /// Counts a request by kind and code while there is room for a new series, otherwise without
+    /// its kind.
+    fn count(&self, labels: &RequestLabels, code: u16) {
+        let coded = labels.coded(code);
+        if let Some(known) = self.0.requests.get(&coded) {
+            known.inc();
+            return;
+        }
+        let coded = match self.0.request_series.fetch_add(1, Ordering::Relaxed) {
+            made if made < REQUEST_SERIES_MAX => coded,
+            _ => labels.without_kind().coded(code),
+        };
+        self.0.requests.get_or_create(&coded).inc();
     }
 
     /// Counts a request as in flight until the guard is dropped.
@@ -167,7 +208,11 @@ impl Metrics {
     /// Counts a watch until the guard is dropped.
     #[must_use]
     pub fn longrunning(&self, labels: &RequestLabels) -> GaugeGuard {
-        GaugeGuard::new(&self.0.longrunning.get_or_create(labels))
+        let open = RequestLabels {
+            scope: "",
+            ..*labels
+        };
+        GaugeGuard::new(&self.0.longrunning.get_or_create(&open))
     }
 
     /// A TLS handshake failed.
@@ -195,10 +240,11 @@ impl Metrics {
     /// The counter of events sent to watchers of one kind, to be kept by the watch.
     #[must_use]
     pub fn watch_events(&self, group: &str, version: &str, resource: &str) -> Counter {
+        let named = crate::series::named(group, version, resource, "");
         let labels = EventLabels {
-            group: group.into(),
-            version: version.into(),
-            resource: resource.into(),
+            group: named.group,
+            version: named.version,
+            resource: named.resource,
         };
         self.0.watch_events.get_or_create(&labels).clone()
     }
@@ -352,10 +398,8 @@ mod tests {
         let metrics = Metrics::new("v1.36.0+hanse");
         let labels = RequestLabels {
             verb: "LIST",
-            group: "".into(),
-            version: "v1".into(),
-            resource: "configmaps".into(),
-            subresource: "".into(),
+            version: "v1",
+            resource: "configmaps",
             scope: "cluster",
             component: "apiserver",
             ..RequestLabels::default()
@@ -374,5 +418,54 @@ mod tests {
         drop(guard);
         let page = metrics.render(&ProcessFigures::default());
         assert!(page.contains("apiserver_current_inflight_requests{request_kind=\"readOnly\"} 0"));
+    }
+
+    #[test]
+    fn the_number_of_series_has_a_bound() {
+        let metrics = Metrics::new("v1");
+        let rows = hanse_kinds::builtin().iter();
+        for row in rows.chain(hanse_kinds::kcp::system_crds()) {
+            let named = crate::series::named(&row.group, &row.version, &row.plural, "");
+            for verb in [
+                "GET",
+                "LIST",
+                "POST",
+                "PUT",
+                "PATCH",
+                "DELETE",
+                "DELETECOLLECTION",
+            ] {
+                for code in [200, 201, 400, 401, 403, 404, 409, 422, 500, 503] {
+                    for scope in ["cluster", "namespace", "resource"] {
+                        let labels = RequestLabels {
+                            verb,
+                            group: named.group,
+                            version: named.version,
+                            resource: named.resource,
+                            scope,
+                            component: "apiserver",
+                            ..RequestLabels::default()
+                        };
+                        metrics.observe(&labels, code, Duration::from_millis(1));
+                    }
+                }
+            }
+            for scope in ["cluster", "namespace", "resource"] {
+                let labels = RequestLabels {
+                    verb: "WATCH",
+                    resource: named.resource,
+                    group: named.group,
+                    scope,
+                    ..RequestLabels::default()
+                };
+                metrics
+                    .watch_events(&row.group, &row.version, &row.plural)
+                    .inc();
+                drop(metrics.longrunning(&labels));
+            }
+        }
+        let page = metrics.render(&ProcessFigures::default());
+        let series = page.lines().filter(|line| !line.starts_with('#')).count();
+        assert!(series <= 1_500, "{series}");
     }
 }

@@ -38,7 +38,13 @@ pub struct Trace {
     pub known: bool,
     started: Duration,
     received_micros: i64,
+    /// Whether the strings below are for anybody.
+    audited: bool,
     verb: String,
+    group: String,
+    version: String,
+    resource: String,
+    subresource: String,
     is_resource: bool,
     path: String,
     namespace: String,
@@ -66,7 +72,12 @@ impl Trace {
             known: false,
             started: service.seams.clock.monotonic(),
             received_micros: service.now_micros(),
+            audited: service.audit.is_some(),
             verb: String::new(),
+            group: String::new(),
+            version: String::new(),
+            resource: String::new(),
+            subresource: String::new(),
             is_resource: false,
             path: String::new(),
             namespace: String::new(),
@@ -87,16 +98,28 @@ impl Trace {
         if query.get("dryRun").is_some_and(|value| !value.is_empty()) {
             self.labels.dry_run = "All";
         }
+        if !self.audited {
+            return self.label(info);
+        }
+        info.group.clone_into(&mut self.group);
+        info.version.clone_into(&mut self.version);
+        info.resource.clone_into(&mut self.resource);
+        info.subresource.clone_into(&mut self.subresource);
         self.verb = info.authorization_verb(method);
-        self.is_resource = info.is_resource;
         info.path.clone_into(&mut self.path);
         info.namespace.clone_into(&mut self.namespace);
         info.name.clone_into(&mut self.name);
+        self.label(info);
+    }
+
+    fn label(&mut self, info: &RequestInfo<'_>) {
+        self.is_resource = info.is_resource;
         if info.is_resource {
-            self.labels.group = info.group.into();
-            self.labels.version = info.version.into();
-            self.labels.resource = info.resource.into();
-            self.labels.subresource = info.subresource.into();
+            let named = crate::series::of_request(info);
+            self.labels.group = named.group;
+            self.labels.version = named.version;
+            self.labels.resource = named.resource;
+            self.labels.subresource = named.subresource;
             self.labels.scope = match (info.name.is_empty(), info.namespace.is_empty()) {
                 (false, _) => "resource",
                 (true, false) => "namespace",
@@ -148,11 +171,10 @@ impl Trace {
             .get(header::CONTENT_TYPE)
             .is_some_and(|t| t == crate::answer::TEXT);
         if text {
-            let empty: std::sync::Arc<str> = "".into();
-            self.labels.group = empty.clone();
-            self.labels.version = empty.clone();
-            self.labels.resource = empty.clone();
-            self.labels.subresource = empty;
+            self.labels.group = "";
+            self.labels.version = "";
+            self.labels.resource = "";
+            self.labels.subresource = "";
         }
     }
 
@@ -163,9 +185,9 @@ impl Trace {
             verb: &self.verb,
             is_resource: self.is_resource,
             path: &self.path,
-            group: &self.labels.group,
-            resource: &self.labels.resource,
-            subresource: &self.labels.subresource,
+            group: &self.group,
+            resource: &self.resource,
+            subresource: &self.subresource,
             namespace: &self.namespace,
             name: &self.name,
         }
@@ -201,7 +223,7 @@ impl Trace {
             uri,
             user: user_json(&self.user),
             impersonated: self.impersonated.as_ref().map(user_json),
-            version: &self.labels.version,
+            version: &self.version,
             sources: sources(text(HeaderName::from_static("x-forwarded-for")), conn),
             user_agent: text(header::USER_AGENT).unwrap_or_default(),
             code: answer.code,

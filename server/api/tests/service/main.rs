@@ -279,3 +279,52 @@ async fn discovery_is_the_same_in_both_forms() {
         }
     }
 }
+
+#[tokio::test]
+async fn workspaces_and_their_kinds_add_no_series() {
+    let world = World::new().await;
+    let series = async || {
+        let figures = world.service.metrics().render(&ProcessFigures::default());
+        figures
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .count()
+    };
+    let visit = async |name: &str| {
+        let body = json!({
+            "apiVersion": "tenancy.kcp.io/v1alpha1", "kind": "Workspace",
+            "metadata": {"name": name}, "spec": {"type": {"name": "universal", "path": "root"}},
+        });
+        let line = "POST /clusters/root/apis/tenancy.kcp.io/v1alpha1/workspaces";
+        assert_eq!(world.ask(line, Some(body)).await.0, 201);
+        let at = format!("/clusters/root:{name}");
+        let maps = format!("POST {at}{MAPS}");
+        assert_eq!(world.ask(&maps, Some(config_map("a", "b"))).await.0, 201);
+        let group = format!("g-{name}.io");
+        let crd = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("xs.{group}")},
+            "spec": {"group": group, "scope": "Cluster",
+                "names": {"plural": "xs", "singular": "x", "kind": "X", "listKind": "XList"},
+                "versions": [{"name": "v1", "served": true, "storage": true,
+                    "schema": {"openAPIV3Schema": {"type": "object"}}}]},
+        });
+        let crds = "apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+        assert_eq!(
+            world.ask(&format!("POST {at}/{crds}"), Some(crd)).await.0,
+            201
+        );
+        world
+            .ask(&format!("GET {at}/apis/{group}/v1/xs"), None)
+            .await;
+        world
+            .ask(&format!("GET {at}/apis/none-{group}/v1/xs"), None)
+            .await;
+    };
+    visit("first").await;
+    let before = series().await;
+    for n in 0..50 {
+        visit(&format!("n{n}")).await;
+    }
+    assert_eq!(series().await, before);
+}
