@@ -69,7 +69,8 @@ pub fn answer(
     let Some(key) = rest.strip_prefix("v3/") else {
         return Ok(None);
     };
-    let Some(found) = group_version(service, served, key) else {
+    let found = group_version(service, served, key).or_else(|| general(service, served, key));
+    let Some(found) = found else {
         return Ok(Some(Answer::no_such_path()));
     };
     let given = call.query.get("hash").unwrap_or_default();
@@ -149,6 +150,16 @@ fn group_version(service: &Inner, served: &Served<'_>, key: &str) -> Option<Arc<
     of_rows(service, key, &rows)
 }
 
+/// A document of what is no resource; the same in every logical cluster that has it.
+fn general(service: &Inner, served: &Served<'_>, key: &str) -> Option<Arc<Document>> {
+    if !openapi::general_keys(served.rows).contains(key) {
+        return None;
+    }
+    service.documents.get([0; 32], key, || {
+        openapi::general(key).map(|document| hanse_json::to_vec(&document))
+    })
+}
+
 fn of_rows(service: &Inner, key: &str, rows: &[Arc<ResourceDef>]) -> Option<Arc<Document>> {
     service.documents.get(content_hash(rows), key, || {
         Some(hanse_json::to_vec(&openapi::v3(rows)))
@@ -192,6 +203,12 @@ fn relative_url(key: &str, document: &Document) -> String {
 
 fn index(service: &Inner, served: &Served<'_>) -> Value {
     let mut paths = Map::new();
+    for key in openapi::general_keys(served.rows) {
+        if let Some(document) = general(service, served, &key) {
+            let url = relative_url(&key, &document);
+            paths.insert(key, json!({"serverRelativeURL": url}));
+        }
+    }
     for (key, rows) in group_versions(served.rows) {
         if let Some(document) = of_rows(service, &key, &rows) {
             let url = relative_url(&key, &document);

@@ -4,7 +4,8 @@
 //! `cargo run -p hanse-kinds --example kinds-codegen -- e2e/golden server/kinds/data <modules>`,
 //! where `<modules>` is `k8s.io` in the Go module cache (with the modules of [`MODULES`]).
 //! What it writes is checked in; tests compare it with the recordings. It takes facts only: names,
-//! types, defaults, list types and merge keys. Descriptions stay behind.
+//! types, defaults, list types and merge keys. Descriptions, which only `kubectl explain` shows,
+//! are Kubernetes' own texts and stand in a file of their own (`descriptions.json`).
 
 #![allow(
     clippy::panic,
@@ -50,6 +51,10 @@ fn main() {
     write(
         &out.join("proto-fields.json"),
         &proto::messages(&components, modules),
+    );
+    write(
+        &out.join("descriptions.json"),
+        &descriptions(&components, &openapi),
     );
     write(&out.join("components.json"), &components);
     write(
@@ -111,6 +116,15 @@ fn components(golden: &Path, openapi: &Path) -> BTreeMap<String, Value> {
             }
         }
     }
+    // Nor were the documents of what is no resource.
+    for name in ["api", "apis", "version"] {
+        let document = read(&openapi.join(format!("{name}_openapi.json")));
+        for (name, schema) in get_object(&document, &["components", "schemas"]).unwrap() {
+            let mut schema = schema.clone();
+            drop_descriptions(&mut schema, false);
+            out.entry(name.clone()).or_insert(schema);
+        }
+    }
     let crds = read(&openapi.join("apis__apiextensions.k8s.io__v1_openapi.json"));
     for (name, schema) in get_object(&crds, &["components", "schemas"]).unwrap() {
         if name.starts_with("io.k8s.apiextensions-apiserver.") {
@@ -123,6 +137,38 @@ fn components(golden: &Path, openapi: &Path) -> BTreeMap<String, Value> {
     let secret = out.get_mut("io.k8s.api.core.v1.Secret").unwrap();
     secret["properties"]["data"] =
         json!({"additionalProperties": {"format": "byte", "type": "string"}, "type": "object"});
+    out
+}
+
+/// What Kubernetes says about its types (`""`) and their fields, by component. Types that this
+/// minor has in an earlier version only have their texts from there.
+fn descriptions(components: &BTreeMap<String, Value>, openapi: &Path) -> BTreeMap<String, Value> {
+    let mut published = Map::new();
+    for path in files(openapi, "api") {
+        let document = read(&path);
+        let schemas = get_object(&document, &["components", "schemas"]);
+        published.extend(
+            schemas
+                .into_iter()
+                .flatten()
+                .map(|(k, v)| (k.clone(), v.clone())),
+        );
+    }
+    let mut out = BTreeMap::new();
+    for (name, component) in components {
+        let earlier = name.replace(".v1.", ".v1beta1.");
+        let Some(schema) = published.get(name).or_else(|| published.get(&earlier)) else {
+            continue;
+        };
+        let mut texts = Map::new();
+        let text = get_str(schema, &["description"]).map(|text| (String::new(), json!(text)));
+        texts.extend(text);
+        for field in get_object(component, &["properties"]).into_iter().flatten() {
+            let text = get_str(schema, &["properties", field.0, "description"]);
+            texts.extend(text.map(|text| (field.0.clone(), json!(text))));
+        }
+        out.insert(name.clone(), Value::Object(texts));
+    }
     out
 }
 
@@ -162,7 +208,7 @@ fn kcp_schemas(golden: &Path) -> BTreeMap<String, Value> {
         .collect()
 }
 
-/// For every kind of Kubernetes that has any: paths of lists and maps and how they merge.
+/// For every kind of Kubernetes: paths of lists and maps and how they merge, as far as it has any.
 /// `group/kind` -> `path` -> `[strategy, merge key]`; list items are `*` in paths.
 fn merge_keys(openapi: &Path) -> BTreeMap<String, Value> {
     let mut out = BTreeMap::new();
@@ -188,13 +234,11 @@ fn merge_keys(openapi: &Path) -> BTreeMap<String, Value> {
                     &mut Vec::new(),
                     &mut facts,
                 );
-                if !facts.is_empty() {
-                    // Versions agree where both have a path; later files add what earlier lack.
-                    let name = format!("{}/{kind}", text("group"));
-                    let entry = out.entry(name).or_insert_with(|| json!({}));
-                    for (path, fact) in facts {
-                        entry[path.as_str()] = fact;
-                    }
+                // Versions agree where both have a path; later files add what earlier lack.
+                let name = format!("{}/{kind}", text("group"));
+                let entry = out.entry(name).or_insert_with(|| json!({}));
+                for (path, fact) in facts {
+                    entry[path.as_str()] = fact;
                 }
             }
         }

@@ -22,6 +22,8 @@ use crate::table::{self, Columns, NativeColumns};
 use crate::{events, hooks};
 
 const COMPONENTS: &str = include_str!("../data/components.json");
+/// Kept as text, read when a document is made: nothing of it is resident before.
+const DESCRIPTIONS: &str = include_str!("../data/descriptions.json");
 const GO_FIELDS: &str = include_str!("../data/go-fields.json");
 
 /// The verbs of stored kinds, in the order of discovery.
@@ -507,6 +509,34 @@ pub(crate) fn components() -> Map<String, Value> {
         Value::Object(map) => map,
         _ => Map::new(),
     }
+}
+
+/// The components with what Kubernetes says about types and fields, for OpenAPI documents.
+pub(crate) fn described_components() -> Map<String, Value> {
+    let mut components = components();
+    let Value::Object(texts) = read(DESCRIPTIONS) else {
+        return components;
+    };
+    for (name, texts) in texts {
+        let (Some(component), Value::Object(texts)) = (components.get_mut(&name), texts) else {
+            continue;
+        };
+        for (field, text) in texts {
+            let place = match field.as_str() {
+                "" => Some(&mut *component),
+                field => component
+                    .get_mut("properties")
+                    .and_then(|all| all.get_mut(field)),
+            };
+            // Beside a reference nothing else may stand.
+            if let Some(Value::Object(place)) = place
+                && !place.contains_key("$ref")
+            {
+                place.insert("description".to_owned(), text);
+            }
+        }
+    }
+    components
 }
 
 /// The OpenAPI component of a kind, or of the list, of a built-in row.

@@ -194,11 +194,9 @@ fn compile(group: &str, kind: &str, source: Option<&Value>) -> Result<Arc<Compil
     }
     let types = match facts {
         None => TypeSchema::compile(source, &Map::new()),
-        Some(facts) => {
+        Some(_) => {
             let mut annotated = source.clone();
-            for (path, fact) in facts {
-                annotate(&mut annotated, path, fact);
-            }
+            annotate_all(&mut annotated, group, kind);
             TypeSchema::compile(&annotated, &Map::new())
         }
     };
@@ -224,8 +222,8 @@ pub struct MergeFact {
 /// Paths (`spec.template.spec.containers.*.env`) and how they merge.
 pub type MergeTable = Vec<(SmolStr, MergeFact)>;
 
-/// The merge facts of a kind that Kubernetes defines; `None` for all others. Kinds without any
-/// such list have an empty table in Kubernetes and are not known here, so their groups count.
+/// The merge facts of a kind that Kubernetes defines, none where it has no such list; `None` for
+/// kinds of others.
 pub fn native_merge_table(group: &str, kind: &str) -> Option<&'static MergeTable> {
     static TABLES: OnceLock<Vec<(String, MergeTable)>> = OnceLock::new();
     let tables = TABLES.get_or_init(|| {
@@ -257,7 +255,13 @@ fn merge_fact(fact: &Value) -> MergeFact {
     }
 }
 
-/// Writes a merge fact into a schema at its path, where the schema has that path.
+/// Writes the merge facts of a kind of Kubernetes into its schema, where that has their paths.
+pub(crate) fn annotate_all(schema: &mut Value, group: &str, kind: &str) {
+    for (path, fact) in native_merge_table(group, kind).into_iter().flatten() {
+        annotate(schema, path, fact);
+    }
+}
+
 fn annotate(schema: &mut Value, path: &str, fact: &MergeFact) {
     let place = path.split('.').try_fold(schema, |at, step| match step {
         "*" if at.get("items").is_some() => at.get_mut("items"),

@@ -3,11 +3,13 @@
 //! Start at [`v3`] and [`v2`]. Paths follow from verbs, scope and subresources; components of
 //! built-in kinds come from the data file, those of custom resources from their schemas; a
 //! document has those that its paths reach. The invariant, held by a test: for built-in groups the
-//! documents are those of a real kcp, field by field. Descriptions are absent.
+//! documents are those of a real kcp, field by field. Types and fields are described in
+//! Kubernetes' own words; operations and their parameters are not.
 //!
 //! Protobuf stands among the media types of built-in kinds as it does there, so that the
 //! documents compare equal; only JSON and YAML are served.
 
+mod general;
 mod v2;
 
 use std::collections::BTreeSet;
@@ -20,6 +22,8 @@ use hanse_wire::GroupVersion;
 
 use crate::builtin;
 use crate::def::{ResourceDef, Shape, Subresource};
+
+pub use general::{general, general_keys};
 
 const REF: &str = "#/components/schemas/";
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.";
@@ -157,12 +161,17 @@ fn pascal_version(group_version: &GroupVersion) -> String {
     )
 }
 
-fn tag(group: &str, version: &str) -> String {
+/// `rbacAuthorization`: how operations of a group are tagged.
+fn group_tag(group: &str) -> String {
     let mut name = pascal(group);
     if let Some(first) = name.get(..1).map(str::to_lowercase) {
         name.replace_range(..1, &first);
     }
-    format!("{name}_{version}")
+    name
+}
+
+fn tag(group: &str, version: &str) -> String {
+    format!("{}_{version}", group_tag(group))
 }
 
 fn reference(component: &str) -> Value {
@@ -177,13 +186,18 @@ fn content(types: &[&str], component: &str) -> Value {
 fn responses(codes: &[u16], component: Option<&str>, types: &[&str]) -> Value {
     let mut out = Map::new();
     for code in codes {
-        let answer = match component {
-            Some(component) => json!({"content": content(types, component)}),
-            None => json!({}),
+        let says = match code {
+            201 => "Created",
+            202 => "Accepted",
+            _ => "OK",
         };
+        let mut answer = json!({"description": says});
+        if let Some(component) = component {
+            answer["content"] = content(types, component);
+        }
         out.insert(code.to_string(), answer);
     }
-    out.insert("401".to_owned(), json!({}));
+    out.insert("401".to_owned(), json!({"description": "Unauthorized"}));
     Value::Object(out)
 }
 
@@ -559,12 +573,14 @@ fn custom_components(
     let selectable: Vec<String> = def.selectable.iter().map(|s| s.label.to_string()).collect();
     let mut object = custom::object(Some(schema), &names, &selectable, version);
     name_merge_keys(&mut object);
+    crate::custom::annotate_all(&mut object, &def.group, &def.kind);
     let list = custom::list(&names, &selectable, version);
     out.insert(component_name(def, &def.kind), object);
     out.insert(component_name(def, &def.list_kind), list);
 }
 
-/// kcp tells clients the first key of every list of maps as its merge key.
+/// kcp tells clients the first key of every list of maps as its merge key; for kinds of Kubernetes
+/// strategy and key come from Kubernetes' own table behind this.
 fn name_merge_keys(schema: &mut Value) {
     let Value::Object(map) = schema else { return };
     let key = map
@@ -588,7 +604,7 @@ fn reachable(
     own: Map<String, Value>,
     built_in: bool,
 ) -> Map<String, Value> {
-    let mut known = builtin::components();
+    let mut known = builtin::described_components();
     known.extend(own);
     let mut wanted: Vec<String> = Vec::new();
     paths
