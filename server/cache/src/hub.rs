@@ -373,6 +373,18 @@ impl Hub {
         self.shared.state.read().by_owner(cluster, uid)
     }
 
+    /// Up to `limit` objects of a logical cluster that name this uid among their owners and were
+    /// last written after a version, oldest first.
+    pub fn owned(&self, cluster: &ClusterName, uid: &str, after: u64, limit: usize) -> Vec<Object> {
+        self.shared
+            .state
+            .read()
+            .owned(cluster, uid, after)
+            .take(limit)
+            .cloned()
+            .collect()
+    }
+
     /// The events of a scope from a version on. A version below what the log holds is told by
     /// the first [`Watcher::next`].
     pub fn watch(

@@ -221,12 +221,23 @@ impl State {
     }
 
     pub(crate) fn by_owner(&self, cluster: &str, uid: &str) -> Vec<ObjectKey> {
-        let hash = owner_hash(cluster, uid);
-        let dependents = self.owners.range((hash, 0)..=(hash, u64::MAX));
-        let dependents = dependents.map(|(_, object)| object).filter(|object| {
-            *object.key().cluster == *cluster && object.owners().any(|owner| owner == uid)
-        });
+        let dependents = self.owned(cluster, uid, 0);
         dependents.map(|object| object.key().clone()).collect()
+    }
+
+    /// Objects that name an owner, in the order of their versions, from behind one on.
+    pub(crate) fn owned<'s>(
+        &'s self,
+        cluster: &'s str,
+        uid: &'s str,
+        after: u64,
+    ) -> impl Iterator<Item = &'s Object> {
+        let hash = owner_hash(cluster, uid);
+        let from = (hash, after.saturating_add(1));
+        let dependents = self.owners.range(from..=(hash, u64::MAX));
+        dependents.map(|(_, object)| object).filter(move |object| {
+            *object.key().cluster == *cluster && object.owners().any(|owner| owner == uid)
+        })
     }
 
     /// Up to `max` events after a version, and the version up to which they are complete; `None`

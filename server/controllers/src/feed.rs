@@ -1,13 +1,19 @@
 //! From an event to the keys that it concerns. Cheap for the many events that concern nobody: a
 //! few comparisons of interned names, no parsing.
 
+use std::time::Duration;
+
 use hanse_cache::{Event, Hub, ListQuery, Object, ResourceId, Scope};
 
 use crate::key::Key;
+use crate::limits;
 use crate::plan::World;
 
+/// Without a pause.
+const NOW: Duration = Duration::ZERO;
+
 /// Calls `add` for each key that an event concerns.
-pub fn keys(world: &World<'_>, event: &Event, add: &mut impl FnMut(Key)) {
+pub fn keys(world: &World<'_>, event: &Event, add: &mut impl FnMut(Key, Duration)) {
     let hub = world.hub;
     let object = event.object();
     let key = object.key();
@@ -17,25 +23,25 @@ pub fn keys(world: &World<'_>, event: &Event, add: &mut impl FnMut(Key)) {
         key.resource.resource(),
         key.resource.identity(),
     ) {
-        ("", "namespaces", "") => add(Key::Namespace(cluster.clone(), key.name.clone())),
+        ("", "namespaces", "") => add(Key::Namespace(cluster.clone(), key.name.clone()), NOW),
         ("", "serviceaccounts", "") => {
             if event.is_delete() && &*key.name == "default" {
-                add(Key::Namespace(cluster.clone(), key.namespace.clone()));
+                add(Key::Namespace(cluster.clone(), key.namespace.clone()), NOW);
             }
             tokens_of(hub, object, add);
         }
         ("", "configmaps", "") if &*key.name == crate::namespaces::ROOT_CA => {
-            add(Key::Namespace(cluster.clone(), key.namespace.clone()));
+            add(Key::Namespace(cluster.clone(), key.namespace.clone()), NOW);
         }
         ("", "secrets", "") if !event.is_delete() && crate::tokens::is_token(object) => {
-            add(Key::Token(key.clone()));
+            add(Key::Token(key.clone()), NOW);
         }
         ("apiextensions.k8s.io", "customresourcedefinitions", "") => {
             siblings(hub, object, add);
         }
-        ("rbac.authorization.k8s.io", "clusterroles", "") => add(Key::Roles(cluster.clone())),
+        ("rbac.authorization.k8s.io", "clusterroles", "") => add(Key::Roles(cluster.clone()), NOW),
         ("certificates.k8s.io", "certificatesigningrequests", "") if !event.is_delete() => {
-            add(Key::Certificate(key.clone()));
+            add(Key::Certificate(key.clone()), NOW);
         }
         _ => {}
     }
@@ -46,59 +52,72 @@ pub fn keys(world: &World<'_>, event: &Event, add: &mut impl FnMut(Key)) {
     }
 }
 
-fn alive(object: &Object, add: &mut impl FnMut(Key)) {
-    if object.owners().next().is_some() {
-        add(Key::Dependent(object.key().clone()));
+fn alive(object: &Object, add: &mut impl FnMut(Key, Duration)) {
+    if object.owners().next().is_some() && !is_event(object) {
+        add(Key::Dependent(object.key().clone()), NOW);
     }
     if object.is_deleting() && crate::garbage::waits(object) {
-        add(Key::Owner(object.key().clone()));
+        add(Key::Owner(object.key().clone()), NOW);
     }
+}
+
+/// Events are never collected with their owners (GC-13).
+fn is_event(object: &Object) -> bool {
+    let resource = &object.key().resource;
+    resource.resource() == "events" && matches!(resource.group(), "" | "events.k8s.io")
 }
 
 /// A deleted object frees or dooms its dependents, may be what an owner waited for, and may be the
 /// last of a namespace or of a CRD.
-fn deleted(world: &World<'_>, object: &Object, add: &mut impl FnMut(Key)) {
+fn deleted(world: &World<'_>, object: &Object, add: &mut impl FnMut(Key, Duration)) {
     let hub = world.hub;
     let key = object.key();
-    for dependent in hub.by_owner(&key.cluster, object.uid()) {
-        add(Key::Dependent(dependent));
+    if !hub.owned(&key.cluster, object.uid(), 0, 1).is_empty() {
+        add(Key::Owned(key.cluster.clone(), object.uid().into()), NOW);
     }
     if object.owners().next().is_some() {
         for owner in crate::garbage::owners_waiting(world, object) {
-            add(Key::Owner(owner));
+            add(Key::Owner(owner), limits::GATHER);
         }
     }
     if !key.namespace.is_empty() {
         let namespace = crate::namespaces::key(&key.cluster, &key.namespace);
         if hub.get(&namespace).is_some_and(|n| n.is_deleting()) {
-            add(Key::Namespace(key.cluster.clone(), key.namespace.clone()));
+            let scope = Scope::Namespace(key.cluster.clone(), key.namespace.clone());
+            let left = hub.contents(&scope).iter().map(|(_, n)| n).sum();
+            let key = Key::Namespace(key.cluster.clone(), key.namespace.clone());
+            add(key, limits::gather(left));
         }
     }
     if key.resource.identity() == crate::crds::LOCAL {
         let name = format!("{}.{}", key.resource.resource(), key.resource.group());
-        add(Key::Crd(key.cluster.clone(), name.into()));
+        let left = hub.count(&key.resource, &Scope::Cluster(key.cluster.clone()));
+        add(
+            Key::Crd(key.cluster.clone(), name.into()),
+            limits::gather(left),
+        );
     }
 }
 
 /// A change of one CRD's names may settle the conflict of another of its group.
-fn siblings(hub: &Hub, object: &Object, add: &mut impl FnMut(Key)) {
+fn siblings(hub: &Hub, object: &Object, add: &mut impl FnMut(Key, Duration)) {
     let key = object.key();
-    add(Key::Crd(key.cluster.clone(), key.name.clone()));
+    add(Key::Crd(key.cluster.clone(), key.name.clone()), NOW);
     let group = |name: &str| name.split_once('.').map(|(_, group)| group.to_owned());
     let own = group(&key.name);
     for other in list(hub, &key.resource, &Scope::Cluster(key.cluster.clone())) {
         if other.key().name != key.name && group(&other.key().name) == own {
-            add(Key::Crd(key.cluster.clone(), other.key().name.clone()));
+            add(Key::Crd(key.cluster.clone(), other.key().name.clone()), NOW);
         }
     }
 }
 
-fn tokens_of(hub: &Hub, account: &Object, add: &mut impl FnMut(Key)) {
+fn tokens_of(hub: &Hub, account: &Object, add: &mut impl FnMut(Key, Duration)) {
     let key = account.key();
     let scope = Scope::Namespace(key.cluster.clone(), key.namespace.clone());
     for secret in list(hub, &crate::tokens::secrets(), &scope) {
         if crate::tokens::account_of(&secret).as_deref() == Some(&*key.name) {
-            add(Key::Token(secret.key().clone()));
+            add(Key::Token(secret.key().clone()), NOW);
         }
     }
 }
@@ -111,25 +130,25 @@ pub(crate) fn list(hub: &Hub, resource: &ResourceId, scope: &Scope) -> Vec<Objec
 }
 
 /// Every key there is work for, for a start without a position.
-pub fn everything(hub: &Hub, add: &mut impl FnMut(Key)) {
+pub fn everything(hub: &Hub, add: &mut impl FnMut(Key, Duration)) {
     for resource in hub.resources() {
         for object in list(hub, &resource, &Scope::Wildcard) {
             let key = object.key();
             match (resource.group(), resource.resource(), resource.identity()) {
                 ("", "namespaces", "") => {
-                    add(Key::Namespace(key.cluster.clone(), key.name.clone()))
+                    add(Key::Namespace(key.cluster.clone(), key.name.clone()), NOW)
                 }
                 ("", "secrets", "") if crate::tokens::is_token(&object) => {
-                    add(Key::Token(key.clone()));
+                    add(Key::Token(key.clone()), NOW);
                 }
                 ("apiextensions.k8s.io", "customresourcedefinitions", "") => {
-                    add(Key::Crd(key.cluster.clone(), key.name.clone()));
+                    add(Key::Crd(key.cluster.clone(), key.name.clone()), NOW);
                 }
                 ("rbac.authorization.k8s.io", "clusterroles", "") => {
-                    add(Key::Roles(key.cluster.clone()));
+                    add(Key::Roles(key.cluster.clone()), NOW);
                 }
                 ("certificates.k8s.io", "certificatesigningrequests", "") => {
-                    add(Key::Certificate(key.clone()));
+                    add(Key::Certificate(key.clone()), NOW);
                 }
                 _ => {}
             }

@@ -5,12 +5,17 @@
 //! concluded: it may come back (GC-03). [`dependent`] decides about an object that names owners,
 //! [`owner`] about one that waits for its dependents before it goes.
 
-use hanse_cache::{DocumentError, Hub, Object, ObjectKey, ResourceId, SchemaHash, Write};
+use std::time::Duration;
+
+use hanse_cache::{
+    ClusterName, DocumentError, Hub, ListQuery, Object, ObjectKey, ResourceId, SchemaHash, Scope,
+    Write,
+};
 use hanse_json::{Value, get_array, get_bool, get_str, json};
 use hanse_wire::time;
 
 use crate::limits;
-use crate::plan::{Plan, World, create, delete, finalizers, release, restate};
+use crate::plan::{Plan, World, create, delete, delete_as, finalizers, release, restate};
 
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
@@ -92,24 +97,95 @@ pub fn owners_waiting(world: &World<'_>, object: &Object) -> Vec<ObjectKey> {
         .collect()
 }
 
+/// What is to be done about one dependent.
+#[derive(Default)]
+struct Verdict {
+    writes: Vec<Write>,
+    /// When to look again, beside what events bring.
+    again: Option<Duration>,
+}
+
+impl Verdict {
+    fn write(write: impl IntoIterator<Item = Write>) -> Self {
+        Self {
+            writes: write.into_iter().collect(),
+            again: None,
+        }
+    }
+}
+
 /// Decides about an object that names owners.
 pub fn dependent(world: &World<'_>, key: &ObjectKey) -> Result<Plan, DocumentError> {
     let Some(object) = world.hub.get(key) else {
         return Ok(Plan::done());
     };
-    if object.is_deleting() {
-        return Ok(Plan::done());
+    let verdict = judge(world, &object, None)?;
+    let mut plan = Plan::batches(world.hub, verdict.writes);
+    plan.again = verdict.again;
+    Ok(plan)
+}
+
+/// Decides about all dependents of an owner that is gone, a bounded number in one turn.
+pub fn left_behind(
+    world: &World<'_>,
+    cluster: &ClusterName,
+    uid: &str,
+) -> Result<Plan, DocumentError> {
+    let mut all = Verdict::default();
+    let more = each_dependent(world.hub, cluster, uid, |dependent| {
+        let verdict = judge(world, dependent, Some(uid))?;
+        all.writes.extend(verdict.writes);
+        all.again = all.again.or(verdict.again);
+        Ok(all.writes.len() < limits::DELETIONS_PER_TURN)
+    })?;
+    let mut plan = Plan::batches(world.hub, all.writes);
+    plan.again = if more {
+        Some(Duration::ZERO)
+    } else {
+        all.again
+    };
+    Ok(plan)
+}
+
+/// Shows the dependents of an owner, those first that were written least recently, until `show`
+/// says that it is enough; true if it did.
+fn each_dependent(
+    hub: &Hub,
+    cluster: &ClusterName,
+    uid: &str,
+    mut show: impl FnMut(&Object) -> Result<bool, DocumentError>,
+) -> Result<bool, DocumentError> {
+    let mut after = 0;
+    loop {
+        let page = hub.owned(cluster, uid, after, limits::DEPENDENTS_PAGE);
+        for dependent in &page {
+            after = dependent.resource_version();
+            if !show(dependent)? {
+                return Ok(true);
+            }
+        }
+        if page.len() < limits::DEPENDENTS_PAGE {
+            return Ok(false);
+        }
     }
+}
+
+/// `gone` is a uid that is known to be nowhere.
+fn judge(world: &World<'_>, object: &Object, gone: Option<&str>) -> Result<Verdict, DocumentError> {
+    if object.is_deleting() {
+        return Ok(Verdict::default());
+    }
+    let key = object.key();
     let mut value = object.value();
     let references = get_array(&value, &["metadata", "ownerReferences"]).to_vec();
+    if references.is_empty() {
+        return Ok(Verdict::default());
+    }
     let states: Vec<(State, &Value)> = references
         .iter()
         .map(|r| (state(world, key, r), r))
         .collect();
     let unknown = states.iter().find(|(s, _)| matches!(s, State::Unknown));
-    if references.is_empty() {
-        return Ok(Plan::done());
-    }
     let solid = states.iter().any(|(s, _)| matches!(s, State::Solid));
     if solid {
         let keep: Vec<Value> = states
@@ -118,28 +194,59 @@ pub fn dependent(world: &World<'_>, key: &ObjectKey) -> Result<Plan, DocumentErr
             .map(|(_, r)| (*r).clone())
             .collect();
         if keep.len() == references.len() {
-            return Ok(Plan::done());
+            return Ok(Verdict::default());
         }
-        hanse_json::set(
-            &mut value,
-            &["metadata", "ownerReferences"],
-            Value::Array(keep),
-        );
-        return Ok(Plan::batches(world.hub, vec![restate(&object, &value)?]));
+        set_references(&mut value, keep);
+        return Ok(Verdict::write([restate(object, &value)?]));
     }
     if let Some((_, reference)) = unknown {
-        return unresolved(world, &object, reference);
+        return unresolved(world, object, reference);
     }
-    let waiting = states.iter().any(|(s, _)| matches!(s, State::Waiting));
-    let has_dependents = !world.hub.by_owner(&key.cluster, object.uid()).is_empty();
-    let policy = (waiting && has_dependents).then_some(FOREGROUND);
-    let write = delete(world, &object, policy)?;
-    let mut plan = Plan::batches(world.hub, write.into_iter().collect());
-    if let (false, Some(event)) = (waiting, foreign_owner(world, &object, &references)) {
-        plan.txns
-            .extend(Plan::batches(world.hub, vec![event?]).txns);
+    if states.iter().any(|(s, _)| matches!(s, State::Waiting)) {
+        return Ok(Verdict::write(delete_below(world, object, value)?));
     }
-    Ok(plan)
+    let mut verdict = Verdict::default();
+    if let Some(event) = foreign_owner(world, object, &references, gone) {
+        verdict.writes.push(event?);
+    }
+    verdict.writes.extend(delete(world, object, None)?);
+    Ok(verdict)
+}
+
+/// Deletes a dependent of an owner that waits: with its own dependents first, where it has any. If
+/// one of these waits already, the owners go round in a circle, and this one blocks no more
+/// (GC-08).
+fn delete_below(
+    world: &World<'_>,
+    object: &Object,
+    mut value: Value,
+) -> Result<Option<Write>, DocumentError> {
+    let cluster = &object.key().cluster;
+    let below = world
+        .hub
+        .owned(cluster, object.uid(), 0, limits::DEPENDENTS_PAGE);
+    if below.is_empty() {
+        return delete(world, object, None);
+    }
+    if below.iter().any(waits) {
+        let mut references = get_array(&value, &["metadata", "ownerReferences"]).to_vec();
+        for reference in &mut references {
+            if get_bool(reference, &["blockOwnerDeletion"]) == Some(true) {
+                hanse_json::set(reference, &["blockOwnerDeletion"], json!(false));
+            }
+        }
+        set_references(&mut value, references);
+    }
+    delete_as(world, object, value, Some(FOREGROUND))
+}
+
+fn set_references(value: &mut Value, left: Vec<Value>) {
+    if left.is_empty() {
+        hanse_json::remove(value, &["metadata", "ownerReferences"]);
+    } else {
+        let path = ["metadata", "ownerReferences"];
+        hanse_json::set(value, &path, Value::Array(left));
+    }
 }
 
 /// The owner's kind is not served, or cannot be resolved from here: wait.
@@ -147,14 +254,16 @@ fn unresolved(
     world: &World<'_>,
     object: &Object,
     reference: &Value,
-) -> Result<Plan, DocumentError> {
+) -> Result<Verdict, DocumentError> {
     let never = matches!(place(world, object.key(), reference), Some(None));
     if never {
         // A cluster-scoped object with a namespaced owner is never collected (GC-04).
-        let event = event(world, object, reference)?;
-        return Ok(Plan::batches(world.hub, event.into_iter().collect()));
+        return Ok(Verdict::write(event(world, object, reference)?));
     }
-    Ok(Plan::later(limits::UNKNOWN_KIND_RETRY))
+    Ok(Verdict {
+        again: Some(limits::UNKNOWN_KIND_RETRY),
+        ..Verdict::default()
+    })
 }
 
 /// The warning for an owner that exists, but in another namespace.
@@ -162,21 +271,35 @@ fn foreign_owner(
     world: &World<'_>,
     object: &Object,
     references: &[Value],
+    gone: Option<&str>,
 ) -> Option<Result<Write, DocumentError>> {
-    let reference = references
+    let mut references = references
         .iter()
-        .find(|reference| elsewhere(world, object.key(), reference))?;
+        .filter(|r| gone.is_none() || get_str(r, &["uid"]) != gone);
+    let reference = references.find(|reference| elsewhere(world, object.key(), reference))?;
     event(world, object, reference).transpose()
 }
 
 fn elsewhere(world: &World<'_>, key: &ObjectKey, reference: &Value) -> bool {
-    let uid = get_str(reference, &["uid"]).unwrap_or_default();
-    // The uid has other dependents only if it is or was real; its place is found through them.
-    world
-        .hub
-        .by_owner(&key.cluster, uid)
-        .iter()
-        .any(|other| other.namespace != key.namespace)
+    let Some(Some(here)) = place(world, key, reference) else {
+        return false;
+    };
+    let namespaces = ListQuery {
+        limit: Some(limits::NAMESPACES_SEARCHED),
+        ..ListQuery::default()
+    };
+    let scope = Scope::Cluster(key.cluster.clone());
+    let of = ResourceId::new("", "namespaces", "");
+    let found = world.hub.list(&of, &scope, &namespaces);
+    let found = found.map(|page| page.objects).unwrap_or_default();
+    found.iter().any(|namespace| {
+        let there = ObjectKey {
+            namespace: namespace.key().name.clone(),
+            ..here.clone()
+        };
+        let owner = world.hub.get(&there);
+        owner.is_some_and(|owner| Some(owner.uid()) == get_str(reference, &["uid"]))
+    })
 }
 
 fn event(
@@ -228,71 +351,82 @@ fn event(
 
 /// Decides about a deleted object that waits for its dependents.
 pub fn owner(world: &World<'_>, key: &ObjectKey) -> Result<Plan, DocumentError> {
-    let Some(object) = world.hub.get(key) else {
+    let Some(object) = world.hub.get(key).filter(Object::is_deleting) else {
         return Ok(Plan::done());
     };
-    if !object.is_deleting() {
-        return Ok(Plan::done());
-    }
-    let mut value = object.value();
-    let held = finalizers(&value);
-    let dependents = dependents(world.hub, &object);
+    let held = finalizers(&object.value());
     if held.iter().any(|f| f == ORPHAN) {
-        let mut writes = Vec::new();
-        for (dependent, mut body) in dependents {
-            let mut left = get_array(&body, &["metadata", "ownerReferences"]).to_vec();
-            left.retain(|r| get_str(r, &["uid"]) != Some(object.uid()));
-            if left.is_empty() {
-                hanse_json::remove(&mut body, &["metadata", "ownerReferences"]);
-            } else {
-                hanse_json::set(
-                    &mut body,
-                    &["metadata", "ownerReferences"],
-                    Value::Array(left),
-                );
-            }
-            writes.push(restate(&dependent, &body)?);
+        return orphan(world, &object);
+    }
+    if held.iter().any(|f| f == FOREGROUND) {
+        return foreground(world, &object);
+    }
+    Ok(Plan::done())
+}
+
+/// Takes the owner out of its dependents, and then goes on without them.
+fn orphan(world: &World<'_>, object: &Object) -> Result<Plan, DocumentError> {
+    let mut writes = Vec::new();
+    let cluster = &object.key().cluster;
+    let more = each_dependent(world.hub, cluster, object.uid(), |dependent| {
+        let mut body = dependent.value();
+        let mut left = get_array(&body, &["metadata", "ownerReferences"]).to_vec();
+        left.retain(|r| get_str(r, &["uid"]) != Some(object.uid()));
+        set_references(&mut body, left);
+        if dependent.key() != object.key() {
+            writes.push(restate(dependent, &body)?);
         }
-        // The finalizer goes last: a crash in between repeats what is idempotent.
-        let mut plan = Plan::batches(world.hub, writes);
-        let last = release(&object, &mut value, ORPHAN)?;
-        plan.txns.extend(Plan::batches(world.hub, vec![last]).txns);
+        Ok(writes.len() < limits::DELETIONS_PER_TURN)
+    })?;
+    let mut plan = Plan::batches(world.hub, writes);
+    if more {
+        plan.again = Some(Duration::ZERO);
         return Ok(plan);
     }
-    if !held.iter().any(|f| f == FOREGROUND) {
-        return Ok(Plan::done());
-    }
-    let blocks = |body: &Value| {
-        get_array(body, &["metadata", "ownerReferences"])
-            .iter()
-            .any(|r| {
-                get_str(r, &["uid"]) == Some(object.uid())
-                    && get_bool(r, &["blockOwnerDeletion"]).unwrap_or(false)
-            })
-    };
-    if !dependents.iter().any(|(_, body)| blocks(body)) {
-        let mut plan = Plan::default();
-        plan.txns
-            .extend(Plan::batches(world.hub, vec![release(&object, &mut value, FOREGROUND)?]).txns);
-        return Ok(plan);
-    }
-    let mut plan = Plan::default();
-    for (dependent, _) in dependents {
-        // Each decides for itself: it may have another owner.
-        let own = self::dependent(world, dependent.key())?;
-        plan.txns.extend(own.txns);
-        plan.again = plan.again.or(own.again);
-    }
+    // The finalizer goes last: a crash in between repeats what is idempotent.
+    let last = release(object, &mut object.value(), ORPHAN)?;
+    plan.txns.extend(Plan::batches(world.hub, vec![last]).txns);
     Ok(plan)
 }
 
-fn dependents(hub: &Hub, owner: &Object) -> Vec<(Object, Value)> {
-    hub.by_owner(&owner.key().cluster, owner.uid())
-        .iter()
-        .filter_map(|key| hub.get(key))
-        .map(|object| {
-            let value = object.value();
-            (object, value)
-        })
-        .collect()
+/// Deletes the dependents, and goes when none is left that blocks.
+fn foreground(world: &World<'_>, object: &Object) -> Result<Plan, DocumentError> {
+    let (mut all, mut blocked) = (Verdict::default(), false);
+    let cluster = &object.key().cluster;
+    let more = each_dependent(world.hub, cluster, object.uid(), |dependent| {
+        if dependent.key() != object.key() {
+            blocked |= blocks(dependent, object.uid());
+            // Each decides for itself: it may have another owner.
+            let verdict = judge(world, dependent, None)?;
+            all.writes.extend(verdict.writes);
+            all.again = all.again.or(verdict.again);
+        }
+        Ok(all.writes.len() < limits::DELETIONS_PER_TURN)
+    })?;
+    if !blocked && !more {
+        all.writes
+            .push(release(object, &mut object.value(), FOREGROUND)?);
+    } else if !all.writes.is_empty() {
+        // A dependent that stays with another owner is nothing to wait for, and no event says so.
+        all.again = Some(limits::GATHER);
+    }
+    let mut plan = Plan::batches(world.hub, all.writes);
+    plan.again = if more {
+        Some(Duration::ZERO)
+    } else {
+        all.again
+    };
+    Ok(plan)
+}
+
+fn blocks(dependent: &Object, uid: &str) -> bool {
+    let raw = dependent.raw(&["metadata", "ownerReferences"]);
+    let parsed = hanse_json::parse(raw.unwrap_or(b"[]"), &hanse_json::Limits::default());
+    let references = parsed.map(|p| p.value).unwrap_or_default();
+    let ours = |r: &Value| {
+        get_str(r, &["uid"]) == Some(uid) && get_bool(r, &["blockOwnerDeletion"]).unwrap_or(false)
+    };
+    references
+        .as_array()
+        .is_some_and(|list| list.iter().any(ours))
 }

@@ -15,6 +15,8 @@ pub enum Key {
     Crd(ClusterName, Arc<str>),
     /// An object that names owners.
     Dependent(ObjectKey),
+    /// What a uid owned that is gone.
+    Owned(ClusterName, Arc<str>),
     /// An object being deleted that waits for its dependents, in the foreground or by orphaning.
     Owner(ObjectKey),
     /// The ClusterRoles of a logical cluster that aggregate others.
@@ -37,7 +39,8 @@ impl Key {
             Key::Owner(key) => (4, &key.cluster, &key.name, key.path_with_resource()),
             Key::Token(key) => (5, &key.cluster, &key.name, key.path_with_resource()),
             Key::Certificate(key) => (6, &key.cluster, &key.name, key.path_with_resource()),
-            Key::Expiry => (7, "", "", String::new()),
+            Key::Owned(cluster, uid) => (7, cluster, uid, String::new()),
+            Key::Expiry => (8, "", "", String::new()),
         }
     }
 }
@@ -67,9 +70,10 @@ impl PartialOrd for Key {
 impl hanse_reconcile::Key for Key {
     fn class(&self) -> Arc<str> {
         match self {
-            Key::Namespace(cluster, _) | Key::Crd(cluster, _) | Key::Roles(cluster) => {
-                cluster.as_arc().clone()
-            }
+            Key::Namespace(cluster, _)
+            | Key::Crd(cluster, _)
+            | Key::Owned(cluster, _)
+            | Key::Roles(cluster) => cluster.as_arc().clone(),
             Key::Dependent(key) | Key::Owner(key) | Key::Token(key) | Key::Certificate(key) => {
                 key.cluster.as_arc().clone()
             }

@@ -143,10 +143,19 @@ pub fn delete(
     old: &Object,
     add: Option<&str>,
 ) -> Result<Option<Write>, DocumentError> {
+    delete_as(world, old, old.value(), add)
+}
+
+/// As [`delete`], with changes to the last state.
+pub fn delete_as(
+    world: &World<'_>,
+    old: &Object,
+    mut value: Value,
+    add: Option<&str>,
+) -> Result<Option<Write>, DocumentError> {
     if old.is_deleting() {
         return Ok(None);
     }
-    let mut value = old.value();
     let mut finalizers = finalizers(&value);
     if let Some(add) = add
         && !finalizers.iter().any(|f| f == add)

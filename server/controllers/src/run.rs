@@ -114,7 +114,9 @@ impl Reader {
                         seams: &self.seams,
                     };
                     for event in &events {
-                        feed::keys(&world, event, &mut |key| self.queue.add(key));
+                        feed::keys(&world, event, &mut |key, pause| {
+                            self.queue.add_after(key, pause);
+                        });
                     }
                 }
                 Some(Err(ReadError::TooOld { .. } | ReadError::TooNew { .. })) => {
@@ -141,7 +143,7 @@ impl Reader {
     /// Looks at everything there is; answers the version that was seen.
     fn scan(&self) -> u64 {
         let version = self.hub.version();
-        feed::everything(&self.hub, &mut |key| self.queue.add(key));
+        feed::everything(&self.hub, &mut |key, _| self.queue.add(key));
         version
     }
 }
@@ -173,6 +175,7 @@ fn decide(world: &World<'_>, key: &Key) -> Result<Plan, hanse_cache::DocumentErr
         Key::Namespace(cluster, name) => namespaces::reconcile(world, cluster, name),
         Key::Crd(cluster, name) => crds::reconcile(world, cluster, name),
         Key::Dependent(key) => garbage::dependent(world, key),
+        Key::Owned(cluster, uid) => garbage::left_behind(world, cluster, uid),
         Key::Owner(key) => garbage::owner(world, key),
         Key::Roles(cluster) => roles::reconcile(world, cluster),
         Key::Token(key) => tokens::reconcile(world, key),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hanse_auth::token::Signer;
 use hanse_cache::{
-    ClusterName, Document, Expect, Hub, Object, ObjectKey, ResourceId, SchemaHash, Txn,
+    ClusterName, Document, Expect, Hub, Object, ObjectKey, ResourceId, SchemaHash, Txn, Write,
 };
 use hanse_json::{Value, get_array, get_str, json};
 use hanse_seams::{Seams, Shutdown, Simulation};
@@ -139,6 +139,11 @@ impl Story {
         self.hub
             .get(&Self::key(resource, namespace, name))
             .is_some()
+    }
+
+    /// The owner references of a ConfigMap.
+    fn map_references(&self, name: &str) -> Value {
+        self.map(name).unwrap()["metadata"]["ownerReferences"].clone()
     }
 
     fn map(&self, name: &str) -> Option<Value> {
@@ -318,6 +323,153 @@ fn orphans_stay() {
                 .is_none()
         );
     });
+}
+
+#[test]
+fn owners_in_a_circle_do_not_hold_each_other() {
+    play(|s| async move {
+        s.namespace("n").await;
+        for (name, owner) in [("a", "c"), ("b", "a"), ("c", "b"), ("self", "self")] {
+            s.owned(name, &[(owner, true)], &["x.dev/wait"]).await;
+        }
+        s.rest().await;
+        for name in ["a", "b", "c", "self"] {
+            s.owned(name, &[(before(name), true)], &[]).await;
+        }
+        s.mark(&configmaps(), "n", "a", "foregroundDeletion").await;
+        s.mark(&configmaps(), "n", "self", "foregroundDeletion")
+            .await;
+        s.rest().await;
+        for name in ["a", "b", "c", "self"] {
+            assert!(s.map(name).is_none(), "{name}: {:?}", s.map(name));
+        }
+    });
+}
+
+/// Who owns whom in the circle.
+fn before(name: &str) -> &str {
+    match name {
+        "a" => "c",
+        "b" => "a",
+        "c" => "b",
+        own => own,
+    }
+}
+
+#[test]
+fn a_solid_owner_outweighs_a_waiting_one() {
+    play(|s| async move {
+        s.namespace("n").await;
+        s.owned("a", &[], &[]).await;
+        s.owned("b", &[], &[]).await;
+        s.owned("both", &[("a", true), ("b", true)], &[]).await;
+        s.mark(&configmaps(), "n", "a", "foregroundDeletion").await;
+        s.rest().await;
+        assert!(s.map("a").is_none());
+        let both = s.map("both").unwrap();
+        let left = get_array(&both, &["metadata", "ownerReferences"]);
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0]["name"], "b");
+    });
+}
+
+#[test]
+fn an_owner_in_another_namespace_is_none_and_that_is_told() {
+    play(|s| async move {
+        s.namespace("n").await;
+        s.namespace("m").await;
+        let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "o"}});
+        s.put(&configmaps(), "m", owner).await;
+        s.owned("x", &[("o", false)], &[]).await;
+        let mut event = json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e"}});
+        event["metadata"]["ownerReferences"] = s.map_references("x");
+        s.put(&ResourceId::new("", "events", ""), "n", event).await;
+        s.rest().await;
+        assert!(s.map("x").is_none());
+        let events = ResourceId::new("", "events", "");
+        assert!(s.has(&events, "n", "e"), "events are not collected");
+        let all = crate::feed::list(&s.hub, &events, &hanse_cache::Scope::Wildcard);
+        let told: Vec<Value> = all.iter().map(Object::value).collect();
+        let warning = told.iter().find(|e| e["type"] == "Warning").unwrap();
+        assert_eq!(warning["reason"], "OwnerRefInvalidNamespace");
+        assert_eq!(
+            warning["message"],
+            "ownerRef [v1/ConfigMap, namespace: n, name: o, uid: uid-o] does not exist in \
+             namespace \"n\""
+        );
+    });
+}
+
+/// Dependents of the owner whose end must not take others along.
+const CROWD: usize = 6_000;
+
+#[test]
+fn a_crowd_of_dependents_goes_and_others_hardly_wait() {
+    for policy in ["", "foregroundDeletion", "orphan"] {
+        play(move |s| async move {
+            s.namespace("n").await;
+            s.owned("a", &[], &[]).await;
+            let reference = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "a",
+                "uid": "uid-a", "blockOwnerDeletion": true}]);
+            let body = |name: &str| {
+                let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata":
+                    {"name": name, "uid": format!("uid-{name}"), "ownerReferences": reference}});
+                Document::from_value(&value, [("", ""); 0], SchemaHash::default()).unwrap()
+            };
+            let names: Vec<String> = (0..CROWD).map(|n| format!("d{n}")).collect();
+            for batch in names.chunks(s.hub.limits().max_keys) {
+                let writes = batch.iter().map(|name| Write {
+                    key: Story::key(&configmaps(), "n", name),
+                    expect: Expect::Any,
+                    put: Some(body(name)),
+                });
+                let txn = Txn {
+                    writes: writes.collect(),
+                    checks: vec![],
+                };
+                s.hub.commit(txn).await.unwrap();
+            }
+            s.rest().await;
+            let before = s.hub.version();
+            match policy {
+                "" => s.erase("a").await,
+                policy => s.mark(&configmaps(), "n", "a", policy).await,
+            }
+            // Another tenant's namespace gets its objects meanwhile.
+            let other = ClusterName::from("c2");
+            let namespace = json!({"apiVersion": "v1", "kind": "Namespace",
+                "metadata": {"name": "n", "uid": "u"}, "spec": {"finalizers": ["kubernetes"]}});
+            let put = Document::from_value(&namespace, [("", ""); 0], SchemaHash::default());
+            let key = ObjectKey::new(&ResourceId::new("", "namespaces", ""), &other, "", "n");
+            s.hub
+                .commit(Txn::one(key, Expect::Any, Some(put.unwrap())))
+                .await
+                .unwrap();
+            s.rest().await;
+            let account = ResourceId::new("", "serviceaccounts", "");
+            let born = s
+                .hub
+                .get(&ObjectKey::new(&account, &other, "n", "default"))
+                .unwrap();
+            // A version is 256 a commit: the account stood before most of the crowd had gone.
+            let commits = (born.resource_version() - before) / 256;
+            assert!(commits < 30, "{policy}: {commits} commits came first");
+            s.seams.clock.sleep(Duration::from_secs(30)).await;
+            let scope = hanse_cache::Scope::Cluster("c1".into());
+            let left = s.hub.count(&configmaps(), &scope);
+            assert_eq!(
+                left,
+                if policy == "orphan" { CROWD + 1 } else { 1 },
+                "{policy}"
+            );
+            assert!(s.hub.owned(&"c1".into(), "uid-a", 0, 1).is_empty());
+            let commits = (s.hub.version() - before) / 256;
+            assert!(
+                commits < 200,
+                "{policy}: {commits} commits for {CROWD} objects"
+            );
+        });
+    }
 }
 
 fn crd() -> Value {
