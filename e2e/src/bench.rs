@@ -5,9 +5,11 @@
 //! another. What is measured and how is said in `docs/numbers.md`; targets stand beside each
 //! measurement in the code of its group, in the same unit.
 
+mod density;
 pub mod load;
 pub mod report;
 mod requests;
+mod sites;
 mod start;
 mod watches;
 mod workspaces;
@@ -17,10 +19,24 @@ use anyhow::{Result, bail};
 use report::Report;
 
 /// The groups by name, in the order in which they run.
-pub const GROUPS: [&str; 5] = ["start", "workspaces", "requests", "watches", PEER];
+pub const GROUPS: [&str; 10] = [
+    "start",
+    "workspaces",
+    "workspaces-10000",
+    "rounds",
+    LARGEST,
+    "requests",
+    "watches",
+    "sites",
+    "sites-many",
+    PEER,
+];
 
 /// The group that measures a kube-apiserver for comparison; it runs only when it is named.
 const PEER: &str = "kube-apiserver";
+
+/// The group that needs gigabytes of memory; it runs only when it is named, too.
+const LARGEST: &str = "workspaces-100000";
 
 /// Runs these groups; all that measure a hub when none is named.
 pub async fn groups(names: &[String], report: &mut Report) -> Result<()> {
@@ -31,15 +47,20 @@ pub async fn groups(names: &[String], report: &mut Report) -> Result<()> {
         );
     }
     let chosen = |name: &&str| match names {
-        [] => *name != PEER,
+        [] => ![PEER, LARGEST].contains(name),
         names => names.iter().any(|chosen| chosen == name),
     };
     for name in GROUPS.into_iter().filter(chosen) {
         match name {
             "start" => start::run(report).await?,
             "workspaces" => workspaces::run(report).await?,
+            "workspaces-10000" => density::tree(10_000, 2_000.0, report).await?,
+            "rounds" => density::rounds(report).await?,
+            LARGEST => density::tree(100_000, 10_000.0, report).await?,
             "requests" => requests::run(report).await?,
             "watches" => watches::run(report).await?,
+            "sites" => sites::run(report).await?,
+            "sites-many" => sites::many(report).await?,
             _ => requests::peer(report).await?,
         }
     }

@@ -12,8 +12,10 @@ use crate::stage;
 
 /// Measures Hanse on this machine and prints each number beside its target
 ///
-/// Builds with the release profile. Groups: start, workspaces, requests, watches; all of them when
-/// none is named. The group `kube-apiserver` sends the same requests to a real one, for the ratio.
+/// Builds with the release profile. Groups: start, workspaces, workspaces-10000, rounds, requests,
+/// watches, sites, sites-many; all of them when none is named. The sites need a kube-apiserver
+/// (`cargo xtask setup`). Two groups run only when they are named: `workspaces-100000`, and
+/// `kube-apiserver`, which sends the same requests to a real one, for the ratio.
 /// `--json` prints one object a line: name, value, unit, target, met.
 #[derive(clap::Args)]
 pub struct Args {
@@ -30,7 +32,7 @@ pub struct Args {
 pub fn run(project: &Project, args: &Args) -> Result<()> {
     let mut build = project.cargo(["build", "--bins", "--profile", &args.profile]);
     build.args(["--package", "hanse", "--package", "hanse-syncer"]);
-    build.args(["--package", "hanse-e2e"]);
+    build.args(["--package", "kubectl-hanse", "--package", "hanse-e2e"]);
     let log = project.state("bench")?.join("build.log");
     stage::quietly("building", &mut build, &log)?;
     let binary = |name: &str| -> PathBuf { project.target.join(&args.profile).join(name) };
@@ -41,7 +43,8 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
     }
     bench
         .env("HANSE_BIN", binary("hanse"))
-        .env("HANSE_SYNCER_BIN", binary("hanse-syncer"));
+        .env("HANSE_SYNCER_BIN", binary("hanse-syncer"))
+        .env("KUBECTL_HANSE_BIN", binary("kubectl-hanse"));
     let status = bench.status()?;
     if !status.success() {
         bail!("the measurement did not come to its end");

@@ -30,6 +30,7 @@ pub struct Line {
 pub struct Report {
     json: bool,
     lines: Vec<Line>,
+    notes: Vec<String>,
 }
 
 impl Report {
@@ -38,6 +39,7 @@ impl Report {
         Report {
             json,
             lines: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -60,6 +62,12 @@ impl Report {
             _ => eprintln!("  {name}: {} {unit}", number(value)),
         }
         self.lines.push(line);
+    }
+
+    /// Says why something is missing. Not a number, so not among the lines.
+    pub fn note(&mut self, words: &str) {
+        eprintln!("  {words}");
+        self.notes.push(words.to_owned());
     }
 
     /// The numbers so far.
@@ -88,7 +96,8 @@ impl Report {
                     .to_owned(),
             ]);
         }
-        format!("{table}\n\n{}", machine())
+        let notes: String = self.notes.iter().map(|note| format!("{note}\n")).collect();
+        format!("{table}\n\n{notes}{}", machine())
     }
 }
 

@@ -11,13 +11,16 @@ use crate::http::Client;
 use crate::hub::Hub;
 
 const COUNT: usize = 1_000;
-const CALLERS: usize = 16;
-const PARENTS: usize = 6;
+/// Callers that make workspaces, ...
+pub const CALLERS: usize = 16;
+/// ... and the parents under which they make them.
+pub const PARENTS: usize = 6;
 /// How long the hub does nothing before its memory is read.
-const IDLE_TIME: Duration = Duration::from_secs(5);
+pub const IDLE_TIME: Duration = Duration::from_secs(5);
 /// How long a workspace may take to become ready.
 const READY_TIME_MAX: Duration = Duration::from_secs(60);
-const PATH: &str = "/apis/tenancy.kcp.io/v1alpha1/workspaces";
+/// Where workspaces are made.
+pub const PATH: &str = "/apis/tenancy.kcp.io/v1alpha1/workspaces";
 
 pub async fn run(report: &mut Report) -> Result<()> {
     let mut hub = Hub::start().await?;
@@ -97,7 +100,8 @@ pub async fn run(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-async fn create(client: Client, index: usize) -> Result<()> {
+/// Makes one workspace and waits until it is ready.
+pub async fn create(client: Client, index: usize) -> Result<()> {
     let name = format!("bench-{index}");
     let body = json!({
         "apiVersion": "tenancy.kcp.io/v1alpha1", "kind": "Workspace",
