@@ -12,9 +12,38 @@ use crate::limits::Limits;
 
 /// The raw bytes of the value at a path of field names.
 pub fn find<'b>(bytes: &'b [u8], path: &[&str]) -> Option<&'b [u8]> {
-    path.iter().try_fold(bytes, |at, name| {
-        entries(at).find_map(|(key, value)| key_is(key, name).then_some(value))
-    })
+    // Only what stands before the value is walked over: where its holders end is never asked.
+    let mut at = skip_space(bytes, 0);
+    for name in path {
+        at = enter(bytes, at, name)?;
+    }
+    match path {
+        [] => Some(bytes),
+        _ => Some(&bytes[at..skip_value(bytes, at)?]),
+    }
+}
+
+/// Where the value of a field begins in the object that begins at `at`.
+fn enter(raw: &[u8], at: usize, name: &str) -> Option<usize> {
+    let mut at = at;
+    let mut before = b'{';
+    loop {
+        if raw.get(at) != Some(&before) {
+            return None;
+        }
+        let key_start = skip_space(raw, at + 1);
+        let key_end = skip_string(raw, key_start)?;
+        let colon = skip_space(raw, key_end);
+        if raw.get(colon) != Some(&b':') {
+            return None;
+        }
+        let value = skip_space(raw, colon + 1);
+        if key_is(&raw[key_start..key_end], name) {
+            return Some(value);
+        }
+        at = skip_space(raw, skip_value(raw, value)?);
+        before = b',';
+    }
 }
 
 /// The string at a path; borrowed unless it has escapes.
@@ -40,11 +69,13 @@ pub fn decode_str(raw: &[u8]) -> Option<Cow<'_, str>> {
 }
 
 fn key_is(raw: &[u8], name: &str) -> bool {
-    match raw
+    let inner = raw
         .strip_prefix(b"\"")
-        .and_then(|raw| raw.strip_suffix(b"\""))
-    {
-        Some(inner) if memchr::memchr(b'\\', inner).is_none() => inner == name.as_bytes(),
+        .and_then(|raw| raw.strip_suffix(b"\""));
+    match inner {
+        Some(inner) if inner == name.as_bytes() => !inner.contains(&b'\\'),
+        // An escaped key is longer than what it says.
+        Some(inner) if inner.len() <= name.len() || !inner.contains(&b'\\') => false,
         _ => decode_str(raw).is_some_and(|key| key == name),
     }
 }
@@ -118,14 +149,25 @@ fn skip_space(raw: &[u8], mut at: usize) -> usize {
     at
 }
 
+/// Bytes of a string that are looked at one by one.
+const NEAR: usize = 16;
+
 /// The index behind a string that starts at `at`.
 fn skip_string(raw: &[u8], at: usize) -> Option<usize> {
     if raw.get(at) != Some(&b'"') {
         return None;
     }
     let mut at = at + 1;
+    // Most strings are short: looking byte by byte is done before a search is set up.
+    let near = raw.len().min(at + NEAR);
+    while at < near && !matches!(raw[at], b'"' | b'\\') {
+        at += 1;
+    }
     loop {
-        at += memchr::memchr2(b'"', b'\\', raw.get(at..)?)?;
+        at += match raw.get(at)? {
+            b'"' | b'\\' => 0,
+            _ => memchr::memchr2(b'"', b'\\', &raw[at..])?,
+        };
         if raw[at] == b'"' {
             return Some(at + 1);
         }

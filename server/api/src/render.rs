@@ -15,6 +15,7 @@ use hanse_wire::table::{self, IncludeObject, partial_metadata};
 
 use crate::answer::{Answer, json_bytes};
 use crate::convert;
+use crate::write::Written;
 
 /// How the objects of one answer are written.
 #[derive(Clone)]
@@ -125,6 +126,17 @@ impl Renderer {
             return Ok(Answer::bytes(code, self.output.content_type(), bytes));
         }
         self.answer_tree(code, self.tree(object))
+    }
+
+    /// The answer of a write.
+    ///
+    /// # Errors
+    /// 406 for the list form.
+    pub fn answer_written(&self, code: u16, written: Written) -> Result<Answer> {
+        match written {
+            Written::Stored(object) => self.answer_object(code, &object),
+            Written::Tree(tree) => self.answer_tree(code, tree),
+        }
     }
 
     /// The answer with one object that stands as a tree.

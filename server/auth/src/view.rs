@@ -6,6 +6,7 @@
 use crate::versions::ByVersion;
 use hanse_apis::kcp::{IDENTITY_NAMESPACE, annotation, cluster, group, phase};
 use hanse_cache::{ClusterName, Hub, ListQuery, Object, ObjectKey, ResourceId, Scope};
+use hanse_json::scan;
 use hanse_rules::path;
 use hanse_rules::types::{self, TypeRef, WorkspaceType};
 use std::sync::OnceLock;
@@ -235,18 +236,25 @@ impl View {
         let Some(workspace) = self.get(&tenancy.workspaces, at, "", name) else {
             return Resolution::NotFound;
         };
-        match workspace.text(&["status", "phase"]).as_deref() {
+        // Once over the document for all that is asked, behind its metadata.
+        let (mut spec, mut status): (&[u8], &[u8]) = (b"", b"");
+        for (name, value) in workspace.members() {
+            match name {
+                b"\"spec\"" => spec = value,
+                b"\"status\"" => status = value,
+                _ => {}
+            }
+        }
+        match scan::find_str(status, &["phase"]).as_deref() {
             Some(phase::UNAVAILABLE) => return Resolution::Unavailable,
             Some(phase::SCHEDULING) | None => return Resolution::NotFound,
             Some(_) => {}
         }
-        if workspace.raw(&["spec", "mount"]).is_some() {
-            let url = workspace
-                .text(&["spec", "URL"])
-                .map(std::borrow::Cow::into_owned);
+        if scan::find(spec, &["mount"]).is_some() {
+            let url = scan::find_str(spec, &["URL"]).map(std::borrow::Cow::into_owned);
             return url.map_or(Resolution::NotFound, |url| Resolution::Mount { url });
         }
-        match workspace.text(&["spec", "cluster"]) {
+        match scan::find_str(spec, &["cluster"]) {
             Some(id) if !id.is_empty() => Resolution::Cluster((&*id).into()),
             _ => Resolution::NotFound,
         }

@@ -191,6 +191,12 @@ impl Object {
         scan::find(self.body.json(), path)
     }
 
+    /// The raw keys, in their quotes, and values of the document's first level: for those who ask
+    /// for several.
+    pub fn members(&self) -> scan::Entries<'_> {
+        scan::entries(self.body.json())
+    }
+
     /// The string at a path, without parsing the rest.
     pub fn text(&self, path: &[&str]) -> Option<std::borrow::Cow<'_, str>> {
         scan::find_str(self.body.json(), path)

@@ -161,7 +161,7 @@ impl Stretch {
     pub(crate) fn new(scope: &Scope, after: Option<&str>) -> Self {
         let within = |prefix: String| {
             // '0' is the byte after '/', so this is the first place behind all with the prefix.
-            let end = format!("{}0", &prefix[..prefix.len() - 1]);
+            let end = [&prefix[..prefix.len() - 1], "0"].concat();
             (
                 Bound::Included(Position(prefix)),
                 Bound::Excluded(Position(end)),
@@ -169,10 +169,10 @@ impl Stretch {
         };
         let (start, end) = match scope {
             Scope::Wildcard => (Bound::Unbounded, Bound::Unbounded),
-            Scope::Cluster(cluster) => within(format!("{cluster}/")),
-            Scope::Namespace(cluster, namespace) => within(format!("{cluster}/{namespace}/")),
+            Scope::Cluster(cluster) => within([cluster, "/"].concat()),
+            Scope::Namespace(cluster, namespace) => within([cluster, "/", namespace, "/"].concat()),
             Scope::Object(cluster, namespace, name) => {
-                let place = format!("{cluster}/{namespace}/{name}");
+                let place = [cluster, "/", namespace, "/", name].concat();
                 (
                     Bound::Included(Position(place.clone())),
                     Bound::Included(Position(place)),

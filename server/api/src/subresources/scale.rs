@@ -87,7 +87,7 @@ async fn write(
         })
     };
     match change(&writing, call.info.name, make).await? {
-        Changed::To(object) => Ok(object),
+        Changed::To(object) => Ok(object.into_tree(target)),
         Changed::Missing => Err(Status::not_found(&target.group_resource(), call.info.name)),
     }
 }

@@ -9,9 +9,9 @@ use crate::answer::Answer;
 use crate::call::{Call, Target};
 use crate::reviews;
 use crate::service::Inner;
-use crate::write::Writing;
 use crate::write::decode::decode_object;
 use crate::write::insert::{Owners, insert};
+use crate::write::{Writing, Written};
 
 /// Answers a creation. Reviews are computed and not stored.
 ///
@@ -46,8 +46,8 @@ pub async fn create(
     };
     let writing = Writing::new(service, call, target, &options);
     let created = match def.flags.review {
-        true => reviews::answer(&writing, object)?,
+        true => Written::Tree(reviews::answer(&writing, object)?),
         false => insert(&writing, object, Owners::Untracked).await?,
     };
-    renderer.answer_tree(201, created)
+    renderer.answer_written(201, created)
 }

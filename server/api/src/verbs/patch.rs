@@ -21,7 +21,7 @@ use crate::write::change::{Changed, Made, change};
 use crate::write::decode::unknown_field;
 use crate::write::insert::{Owners, insert};
 use crate::write::strategic::merge_schema;
-use crate::write::{Writing, managed, meta_text, name_of, strip_cluster};
+use crate::write::{Writing, Written, managed, meta_text, name_of, strip_cluster};
 
 /// Fields of an operation of a JSON patch.
 const OPERATION_FIELDS: [&str; 4] = ["op", "path", "from", "value"];
@@ -51,7 +51,7 @@ pub async fn patch(
     let writing = Writing::new(service, call, target, &options);
     if kind == PatchType::Apply {
         let (code, object) = apply(service, &writing, body).await?;
-        return renderer.answer_tree(code, object);
+        return renderer.answer_written(code, object);
     }
     let patch = Patch::read(kind, body, options.field_validation(), call)?;
     let make = |live: &Value| {
@@ -62,7 +62,7 @@ pub async fn patch(
         })
     };
     match change(&writing, call.info.name, make).await? {
-        Changed::To(object) => renderer.answer_tree(200, object),
+        Changed::To(object) => renderer.answer_written(200, object),
         Changed::Missing => Err(Status::not_found(&target.group_resource(), call.info.name)),
     }
 }
@@ -216,7 +216,7 @@ fn patch_status(error: PatchError) -> Box<Status> {
 }
 
 /// Server-side apply: the code of the answer and the object.
-async fn apply(service: &Inner, w: &Writing<'_>, body: &[u8]) -> Result<(u16, Value)> {
+async fn apply(service: &Inner, w: &Writing<'_>, body: &[u8]) -> Result<(u16, Written)> {
     let (call, target) = (w.call, w.target);
     let name = call.info.name;
     let config = applied_config(w, body)?;

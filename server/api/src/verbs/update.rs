@@ -47,13 +47,13 @@ pub async fn update(
         })
     };
     match change(&writing, name, make).await? {
-        Changed::To(object) => renderer.answer_tree(200, object),
+        Changed::To(object) => renderer.answer_written(200, object),
         Changed::Missing if def.flags.create_on_update && call.info.subresource.is_empty() => {
             service.authorize_create(call, target)?;
             let mut object = object;
             hanse_json::set(&mut object, &["metadata", "name"], name.into());
             let created = insert(&writing, object, Owners::Untracked).await?;
-            renderer.answer_tree(201, created)
+            renderer.answer_written(201, created)
         }
         Changed::Missing => Err(Status::not_found(&target.group_resource(), name)),
     }

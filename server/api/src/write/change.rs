@@ -17,8 +17,8 @@ use hanse_wire::status::{Result, Status};
 use super::insert::Owners;
 use super::prepare::{self, Part, Traits};
 use super::{
-    Writing, admit, commit_error, fill_namespace, finish, first_version, live_tree, managed,
-    meta_text, name_of, strip_cluster, validate,
+    Writing, Written, admit, commit_error, fill_namespace, finish, first_version, live_tree,
+    managed, meta_text, name_of, strip_cluster, validate,
 };
 use crate::convert;
 use crate::limits::WRITE_ATTEMPTS_MAX;
@@ -34,7 +34,7 @@ pub struct Made {
 /// What became of a change.
 pub enum Changed {
     /// The object as it is now.
-    To(Value),
+    To(Written),
     /// There is no such object.
     Missing,
 }
@@ -72,7 +72,7 @@ async fn attempt(
     live: &Object,
     old: &Value,
     made: Made,
-) -> Result<Option<Value>> {
+) -> Result<Option<Written>> {
     let def = &w.target.def;
     let Made {
         object: mut new,
@@ -95,26 +95,27 @@ async fn attempt(
     prepare_update(w, &mut new, old);
     let cluster = &live.key().cluster;
     if hanse_apply::managed::same_but_times(&new, old) {
-        return Ok(Some(finish(
-            old.clone(),
-            Some(live.resource_version()),
-            cluster,
-        )));
+        return Ok(Some(Written::Stored(live.clone())));
     }
     judge(w, &mut new, old)?;
     let document = w.document(&new)?;
     let gone = prepare::is_released(&new) && !is_held_by_spec(def, &new);
     if w.options.is_dry_run() {
-        return Ok(Some(finish(new, Some(live.resource_version()), cluster)));
+        let dry = finish(new, Some(live.resource_version()), cluster);
+        return Ok(Some(Written::Tree(dry)));
     }
     let txn = match gone {
         true => Txn::default().delete(live),
         false => Txn::default().update(live, document),
     };
     match w.service.hub.commit(txn).await {
-        Ok(committed) => {
+        Ok(mut committed) => {
             cut_watches_of_inactive(w, &new, old, cluster);
-            Ok(Some(finish(new, first_version(&committed), cluster)))
+            let stored = committed.objects.pop().flatten();
+            Ok(Some(stored.map_or_else(
+                || Written::Tree(finish(new, first_version(&committed), cluster)),
+                Written::Stored,
+            )))
         }
         Err(CommitError::Conflict { .. }) => Ok(None),
         Err(error) => Err(commit_error(w.service, &error)),

@@ -11,8 +11,8 @@ use hanse_wire::status::{Result, Status};
 
 use super::prepare::{self, Traits};
 use super::{
-    Writing, admit, commit_error, fill_namespace, finish, last_version, managed, meta_text,
-    name_of, strip_cluster, validate,
+    Writing, Written, admit, commit_error, fill_namespace, finish, managed, meta_text, name_of,
+    strip_cluster, validate,
 };
 use crate::convert;
 use crate::limits::{
@@ -35,7 +35,7 @@ pub enum Owners {
 ///
 /// # Errors
 /// 400, 403, 409, 422 as they come from each step.
-pub async fn insert(w: &Writing<'_>, mut object: Value, owners: Owners) -> Result<Value> {
+pub async fn insert(w: &Writing<'_>, mut object: Value, owners: Owners) -> Result<Written> {
     let def = &w.target.def;
     if meta_text(&object, "resourceVersion").is_some() {
         let why = "resourceVersion should not be set on objects to be created";
@@ -91,7 +91,11 @@ pub async fn insert(w: &Writing<'_>, mut object: Value, owners: Owners) -> Resul
         if attempt == 1 {
             judge(w, &mut object)?;
         }
-        match store(w, &object).await {
+        let candidate = match base {
+            Some(_) => object.clone(),
+            None => std::mem::take(&mut object),
+        };
+        match store(w, candidate).await {
             Err(status) if status.code == 409 && base.is_some() => {}
             stored => return stored,
         }
@@ -116,8 +120,8 @@ fn judge(w: &Writing<'_>, object: &mut Value) -> Result<()> {
 }
 
 /// One try at storing the object under its name.
-async fn store(w: &Writing<'_>, object: &Value) -> Result<Value> {
-    let key = w.target.key(w.call, name_of(object))?;
+async fn store(w: &Writing<'_>, mut object: Value) -> Result<Written> {
+    let key = w.target.key(w.call, name_of(&object))?;
     let taken = || match w.service.hub.get(&key) {
         Some(other) if other.is_deleting() => {
             Status::already_exists_deleting(&w.target.group_resource(), &key.name)
@@ -128,10 +132,9 @@ async fn store(w: &Writing<'_>, object: &Value) -> Result<Value> {
         return Err(taken());
     }
     if w.options.is_dry_run() {
-        return Ok(finish(object.clone(), None, &key.cluster));
+        return Ok(Written::Tree(finish(object, None, &key.cluster)));
     }
     // What an object brings along stands before it: it shows itself last.
-    let mut object = object.clone();
     let mut writes = companions(w, &key.cluster, &mut object);
     let put = Some(w.document(&object)?);
     writes.push(Write {
@@ -141,8 +144,11 @@ async fn store(w: &Writing<'_>, object: &Value) -> Result<Value> {
     });
     match w.service.tenancy.commit(writes).await {
         Ok(committed) => {
-            let version = committed.as_ref().and_then(last_version);
-            Ok(finish(object, version, &key.cluster))
+            let last = committed.and_then(|mut committed| committed.objects.pop().flatten());
+            Ok(last.map_or_else(
+                || Written::Tree(finish(object, None, &key.cluster)),
+                Written::Stored,
+            ))
         }
         Err(CommitError::Conflict { .. }) => Err(taken()),
         Err(error) => Err(commit_error(w.service, &error)),

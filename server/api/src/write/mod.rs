@@ -26,6 +26,25 @@ use crate::call::{Call, Target};
 use crate::convert;
 use crate::service::Inner;
 
+/// What a write answers with.
+pub enum Written {
+    /// What is stored now: its bytes are the answer where the client takes them.
+    Stored(Object),
+    /// What is not stored: of a dry run, of a review, of an object that went with the write.
+    Tree(Value),
+}
+
+impl Written {
+    /// As a tree in the requested version.
+    #[must_use]
+    pub fn into_tree(self, target: &Target) -> Value {
+        match self {
+            Written::Stored(object) => live_tree(target, &object),
+            Written::Tree(tree) => tree,
+        }
+    }
+}
+
 /// What the steps of one write share.
 pub struct Writing<'w> {
     /// The server.
@@ -149,12 +168,6 @@ pub fn meta_text<'v>(tree: &'v Value, field: &str) -> Option<&'v str> {
 #[must_use]
 pub fn first_version(committed: &Committed) -> Option<u64> {
     committed.versions.first().copied().flatten()
-}
-
-/// The version of the last write of a commit.
-#[must_use]
-pub fn last_version(committed: &Committed) -> Option<u64> {
-    committed.versions.last().copied().flatten()
 }
 
 /// The Status for a commit that failed for another reason than a lost race.
