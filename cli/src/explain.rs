@@ -11,6 +11,18 @@ use serde_json::Value;
 use crate::session::Session;
 use crate::table::{age, cell, table};
 
+/// For `--help`.
+pub const STATUS_EXAMPLES: &str = "\
+Examples:
+  kubectl hanse sync-status                     everything that is placed
+  kubectl hanse sync-status --failing           what is not well, and why";
+
+/// For `--help`.
+pub const WHY_EXAMPLES: &str = "\
+Examples:
+  kubectl hanse why deployment/web
+  kubectl hanse why deployments.apps/web -n shop";
+
 /// What `sync-status` shows.
 #[derive(clap::Args)]
 pub struct StatusFlags {
@@ -104,7 +116,7 @@ fn all_ready(status: &ProjectionStatus) -> bool {
 /// What the user is to read.
 pub async fn why(session: &Session, flags: &WhyFlags) -> Result<()> {
     let Some((kind, name)) = flags.object.split_once('/') else {
-        bail!("{:?} is not KIND/NAME", flags.object);
+        bail!("{:?} is not KIND/NAME, as in deployment/web", flags.object);
     };
     let namespace = flags.namespace.as_deref().unwrap_or("default");
     let kind = kind.split('.').next().unwrap_or_default().to_lowercase();

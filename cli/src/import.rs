@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use hanse_client::discovery::{Served, discover};
 use hanse_client::http::Http;
 use hanse_client::{Api, Config, PatchKind, Resource};
@@ -14,6 +14,8 @@ use hanse_projection::content_hash;
 use hanse_seams::Seams;
 use serde_json::{Map, Value, json};
 
+use crate::advice::advise;
+use crate::crd::{self, APPROVED};
 use crate::openapi;
 use crate::session::Session;
 
@@ -38,7 +40,17 @@ pub struct Flags {
     dry_run: bool,
 }
 
-const APPROVED: &str = "api-approved.kubernetes.io";
+/// For `--help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  kubectl hanse import deployments.apps services --site-kubeconfig berlin.kubeconfig \\
+      --export kubernetes                       two kinds that Kubernetes itself defines
+  kubectl hanse import '*.cert-manager.io' --site-kubeconfig berlin.kubeconfig \\
+      --export cert-manager                     every kind of a group
+  kubectl hanse import '*.cert-manager.io' --site-kubeconfig berlin.kubeconfig \\
+      --export cert-manager --dry-run           to read first, or to keep in git
+
+Then, in a tenant's workspace: kubectl hanse bind apiexport root:PLATFORM:cert-manager";
 
 /// Columns for kinds that Kubernetes prints by code: name, type, JSON path.
 type Column = (&'static str, &'static str, &'static str);
@@ -100,7 +112,13 @@ pub async fn run(session: &Session, flags: &Flags) -> Result<()> {
     for wanted in &flags.resources {
         let found = select(&served, wanted);
         if found.is_empty() {
-            bail!("the cluster does not serve {wanted:?}");
+            return Err(advise(
+                format!("the cluster does not serve {wanted:?}"),
+                format!(
+                    "`kubectl --kubeconfig {} api-resources -o name` lists what it serves.",
+                    flags.site_kubeconfig.display()
+                ),
+            ));
         }
         for versions in found {
             schemas.push(
@@ -154,7 +172,7 @@ async fn schema(site: &Api, versions: &[&Served]) -> Result<Value> {
     let (spec, approved) = match found {
         Some(crd) => {
             let approved = crd["metadata"]["annotations"][APPROVED].as_str();
-            (from_crd(&crd)?, approved.map(str::to_owned))
+            (crd::spec(&crd)?, approved.map(str::to_owned))
         }
         None => (
             from_openapi(site, first).await?,
@@ -166,15 +184,8 @@ async fn schema(site: &Api, versions: &[&Served]) -> Result<Value> {
         group => group,
     };
     let hash = content_hash(&spec);
-    let mut object = json!({
-        "apiVersion": "apis.kcp.io/v1alpha1", "kind": "APIResourceSchema",
-        "metadata": {"name": format!("i{}.{}.{group}", &hash[..8], first.resource.plural)},
-        "spec": spec,
-    });
-    if let Some(approved) = approved {
-        object["metadata"]["annotations"] = json!({ APPROVED: approved });
-    }
-    Ok(object)
+    let name = format!("i{}.{}.{group}", &hash[..8], first.resource.plural);
+    Ok(crd::schema(&name, spec, approved.as_deref()))
 }
 
 /// Groups of Kubernetes' community ask for an approval; what a cluster serves was not ours to
@@ -183,60 +194,6 @@ fn approval(group: &str) -> Option<String> {
     let protected = |suffix: &str| group == suffix || group.ends_with(&format!(".{suffix}"));
     (protected("k8s.io") || protected("kubernetes.io"))
         .then(|| "unapproved, imported from a cluster that serves it".to_owned())
-}
-
-fn from_crd(crd: &Value) -> Result<Value> {
-    let source = &crd["spec"];
-    let listed = source["versions"]
-        .as_array()
-        .context("the CRD has no versions")?;
-    let mut versions = Vec::new();
-    for version in listed
-        .iter()
-        .filter(|v| v["served"] == true || v["storage"] == true)
-    {
-        let mut out = Map::new();
-        for key in [
-            "name",
-            "served",
-            "storage",
-            "deprecated",
-            "deprecationWarning",
-            "additionalPrinterColumns",
-            "selectableFields",
-        ] {
-            if let Some(value) = version.get(key) {
-                out.insert(key.to_owned(), value.clone());
-            }
-        }
-        let schema = version["schema"]["openAPIV3Schema"].clone();
-        out.insert("schema".into(), schema);
-        let subresources = version
-            .get("subresources")
-            .cloned()
-            .unwrap_or_else(|| json!({}));
-        out.insert("subresources".into(), subresources);
-        versions.push(Value::Object(out));
-    }
-    let mut names = source["names"].clone();
-    if names.get("singular").is_none() {
-        names["singular"] = names["kind"]
-            .as_str()
-            .unwrap_or_default()
-            .to_lowercase()
-            .into();
-    }
-    let mut spec = json!({
-        "group": source["group"], "names": names, "scope": source["scope"], "versions": versions,
-    });
-    if versions_of(&spec) > 1 {
-        spec["conversion"] = json!({"strategy": "None"});
-    }
-    Ok(spec)
-}
-
-fn versions_of(spec: &Value) -> usize {
-    spec["versions"].as_array().map_or(0, Vec::len)
 }
 
 async fn from_openapi(site: &Api, served: &Served) -> Result<Value> {
@@ -360,30 +317,6 @@ fn merged(old: &Value, new: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_crd_keeps_its_versions_and_says_that_nothing_is_converted() {
-        let crd = json!({"spec": {
-            "group": "g.io", "scope": "Namespaced",
-            "names": {"plural": "things", "kind": "Thing", "listKind": "ThingList"},
-            "versions": [
-                {"name": "v1", "served": true, "storage": true,
-                 "schema": {"openAPIV3Schema": {"type": "object"}},
-                 "subresources": {"status": {}}},
-                {"name": "v1beta1", "served": true, "storage": false,
-                 "schema": {"openAPIV3Schema": {"type": "object"}}},
-                {"name": "v1alpha1", "served": false, "storage": false,
-                 "schema": {"openAPIV3Schema": {"type": "object"}}},
-            ],
-            "conversion": {"strategy": "Webhook", "webhook": {}},
-        }});
-        let spec = from_crd(&crd).unwrap();
-        assert_eq!(versions_of(&spec), 2);
-        assert_eq!(spec["conversion"], json!({"strategy": "None"}));
-        assert_eq!(spec["names"]["singular"], "thing");
-        assert_eq!(spec["versions"][0]["schema"], json!({"type": "object"}));
-        assert_eq!(spec["versions"][1]["subresources"], json!({}));
-    }
 
     #[test]
     fn an_export_grows_and_takes_new_schemas() {

@@ -11,15 +11,23 @@ use hanse_client::{Api, Config};
 use hanse_seams::Seams;
 use serde_json::{Value, json};
 
+use crate::advice::advise;
+
+/// The heading in `--help` of what every command takes.
+const COMMON: &str = "Options of every command";
+
 /// Which kubeconfig, and which of its contexts.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct Flags {
     /// Path to the kubeconfig file.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = COMMON)]
     pub kubeconfig: Option<PathBuf>,
     /// Name of the kubeconfig context to use.
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", help_heading = COMMON)]
     pub context: Option<String>,
+    /// Workspace to work in instead of the current one: `:root:org` (absolute), or relative to it.
+    #[arg(short, long, global = true, value_name = "PATH", help_heading = COMMON)]
+    pub workspace: Option<String>,
 }
 
 /// A kubeconfig that was read, and the server it points to.
@@ -45,8 +53,13 @@ impl Session {
     /// When it cannot be read, or its server names no workspace.
     pub fn open(flags: &Flags) -> Result<Self> {
         let file = file(flags)?;
-        let text = std::fs::read_to_string(&file)
-            .with_context(|| format!("cannot read {}", file.display()))?;
+        let text = std::fs::read_to_string(&file).map_err(|error| {
+            advise(
+                format!("cannot read {}: {error}", file.display()),
+                "Name a kubeconfig with --kubeconfig or KUBECONFIG; `hanse start` writes one to \
+                 .hanse/admin.kubeconfig.",
+            )
+        })?;
         let content: Value = serde_saphyr::from_str(&text)
             .with_context(|| format!("{} is not a kubeconfig", file.display()))?;
         let context = match &flags.context {
@@ -58,12 +71,19 @@ impl Session {
         };
         let config = Config::from_file(&file, Some(&context))?;
         let (origin, path) = config.server.split_once("/clusters/").ok_or_else(|| {
-            anyhow!(
-                "current config context URL {:?} does not point to a workspace",
-                config.server
+            advise(
+                format!(
+                    "current config context URL {:?} does not point to a workspace",
+                    config.server
+                ),
+                "A workspace's URL ends in /clusters/PATH. In the kubeconfig that `hanse start` \
+                 writes, `kubectl config use-context root` chooses such a context.",
             )
         })?;
-        let (origin, path) = (origin.to_owned(), path.trim_end_matches('/').to_owned());
+        let (origin, mut path) = (origin.to_owned(), path.trim_end_matches('/').to_owned());
+        if let Some(to) = &flags.workspace {
+            path = resolve(&path, to)?;
+        }
         let server = Http::api(
             Config {
                 server: origin.clone(),
@@ -141,6 +161,37 @@ impl Session {
     }
 }
 
+/// The absolute path that a user means who stands in `current`: `:root:org` is absolute, `..` and
+/// names are relative; `/` reads as `:`.
+///
+/// # Errors
+/// When it leads above the topmost workspace.
+pub fn resolve(current: &str, to: &str) -> Result<String> {
+    let to = to.replace('/', ":");
+    if to == ":" {
+        return Ok(current.split(':').next().unwrap_or_default().to_owned());
+    }
+    if let Some(absolute) = to.strip_prefix(':') {
+        return Ok(absolute.to_owned());
+    }
+    if to == "root" || to.starts_with("root:") {
+        eprintln!("Note: Using absolute path {to:?}; write \":{to}\" to be explicit.");
+        return Ok(to);
+    }
+    let mut parts: Vec<&str> = current.split(':').collect();
+    for step in to.split(':').filter(|s| !s.is_empty() && *s != ".") {
+        if step == ".." {
+            if parts.len() < 2 {
+                bail!("current workspace {current:?} has no parent");
+            }
+            parts.pop();
+        } else {
+            parts.push(step);
+        }
+    }
+    Ok(parts.join(":"))
+}
+
 /// Replaces a file that only its owner may read.
 ///
 /// # Errors
@@ -179,5 +230,26 @@ fn file(flags: &Flags) -> Result<PathBuf> {
     match std::env::var_os("HOME") {
         Some(home) => Ok(PathBuf::from(home).join(".kube/config")),
         None => bail!("no kubeconfig: set KUBECONFIG or give --kubeconfig"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::resolve;
+
+    #[test]
+    fn paths_are_absolute_or_relative_to_the_current_workspace() {
+        for (to, path) in [
+            (":", "root"),
+            (":root:b", "root:b"),
+            ("root:b", "root:b"),
+            (".", "root:a"),
+            ("..", "root"),
+            ("../b", "root:b"),
+            ("b:c", "root:a:b:c"),
+        ] {
+            assert_eq!(resolve("root:a", to).unwrap(), path, "{to}");
+        }
+        assert!(resolve("root", "..").is_err());
     }
 }

@@ -15,15 +15,16 @@ use serde_json::{Value, json};
 
 use crate::session::Session;
 use crate::table::{age, cell, table};
+use crate::{bind, wait};
 
 /// How long the hub may take for an answer that it owes us.
 const WAIT: Duration = Duration::from_secs(30);
-const LOOK: Duration = Duration::from_millis(250);
 
 /// What can be done with sites.
 #[derive(Subcommand)]
 pub enum Command {
     /// Prints what a physical cluster needs to join as a site: apply it there, within an hour.
+    #[command(after_help = JOIN_EXAMPLES)]
     Join(Join),
     /// Lists the sites of the current workspace.
     List,
@@ -36,6 +37,16 @@ pub enum Command {
         yes: bool,
     },
 }
+
+const JOIN_EXAMPLES: &str = "\
+Examples:
+  kubectl hanse site join berlin --label region=eu --image registry.example/hanse-syncer:1 \\
+      | kubectl --kubeconfig berlin.kubeconfig apply -f -
+  kubectl hanse site join berlin -o kubeconfig > bootstrap.kubeconfig
+  hanse-syncer --hub-kubeconfig bootstrap.kubeconfig --site-kubeconfig berlin.kubeconfig
+
+The token that is printed can be used once. The syncer dials out to the hub; nothing has to reach
+the cluster. Its rights in the manifest are cluster-admin: narrow them to what tenants may place.";
 
 /// How a site joins.
 #[derive(clap::Args)]
@@ -74,7 +85,7 @@ pub async fn run(session: &Session, command: &Command) -> Result<()> {
 
 async fn join(session: &Session, join: &Join) -> Result<()> {
     let here = session.here();
-    bind(&here).await?;
+    bind::ensure(&here, ("root", EXPORT), WAIT).await?;
     ensure_site(&here, join).await?;
     let secrets = Resource::new("", "v1", "secrets");
     let seams = Seams::real();
@@ -85,7 +96,7 @@ async fn join(session: &Session, join: &Join) -> Result<()> {
                      "annotations": {names::SITE_ANNOTATION: join.name}},
     });
     here.create(&secrets, &secret).await?;
-    let answer = wait(&seams, || async {
+    let answer = wait::until(WAIT, async || {
         let secret = here.get(&secrets, "default", &name).await?;
         if let Some(why) = secret["metadata"]["annotations"]["sites.hanse.dev/error"].as_str() {
             bail!("{why}");
@@ -104,37 +115,6 @@ async fn join(session: &Session, join: &Join) -> Result<()> {
         _ => print!("{}", manifest(join, &kubeconfig)?),
     }
     Ok(())
-}
-
-/// Binds the export of sites in the operator's workspace, unless it is bound.
-///
-/// # Errors
-/// As the hub says; or when the binding does not come to be.
-pub async fn bind(here: &Api) -> Result<()> {
-    let bindings = Resource::new("apis.kcp.io", "v1alpha2", "apibindings");
-    let list = here.list(&bindings, &List::default()).await?;
-    let ours = |b: &&Value| b["spec"]["reference"]["export"]["name"] == EXPORT;
-    let name = match list.items.iter().find(ours) {
-        Some(binding) => binding["metadata"]["name"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned(),
-        None => {
-            let binding = json!({
-                "apiVersion": "apis.kcp.io/v1alpha2", "kind": "APIBinding",
-                "metadata": {"name": EXPORT},
-                "spec": {"reference": {"export": {"path": "root", "name": EXPORT}}},
-            });
-            here.create(&bindings, &binding).await?;
-            EXPORT.to_owned()
-        }
-    };
-    let bound = wait(&Seams::real(), || async {
-        let binding = here.get(&bindings, "", &name).await?;
-        Ok((binding["status"]["phase"] == "Bound").then_some(()))
-    })
-    .await?;
-    bound.with_context(|| format!("APIBinding {name} is not bound after {WAIT:?}"))
 }
 
 async fn ensure_site(here: &Api, join: &Join) -> Result<()> {
@@ -166,23 +146,6 @@ fn labels_empty(site: &Value) -> bool {
     site["metadata"]["labels"]
         .as_object()
         .is_none_or(serde_json::Map::is_empty)
-}
-
-/// Asks again until there is an answer, or time is up.
-async fn wait<T, F: Future<Output = Result<Option<T>>>>(
-    seams: &Seams,
-    ask: impl Fn() -> F,
-) -> Result<Option<T>> {
-    let end = seams.clock.monotonic() + WAIT;
-    loop {
-        if let Some(answer) = ask().await? {
-            return Ok(Some(answer));
-        }
-        if seams.clock.monotonic() > end {
-            return Ok(None);
-        }
-        seams.clock.sleep(LOOK).await;
-    }
 }
 
 /// Everything that the cluster needs, as one YAML stream.
