@@ -10,6 +10,7 @@ pub mod bench;
 pub mod demo;
 pub mod fleet;
 pub mod golden;
+pub mod history;
 pub mod http;
 pub mod hub;
 pub mod kubeconfig;

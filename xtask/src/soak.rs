@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::project::Project;
 use crate::suites::{self, Suite};
-use crate::{setup, stage};
+use crate::{setup, stage, test};
 
 /// Runs one of the long proofs and appends the result to docs/proof.md
 ///
@@ -52,7 +52,13 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
     };
     let suite = suites::named(name)
         .with_context(|| format!("there is no suite {name}; `cargo xtask soak` lists them"))?;
-    let ready = setup::ensure(project, false)?;
+    let mut variables = setup::ensure(project, false)?.variables;
+    if suite.package == suites::E2E {
+        let build = &mut test::build(project);
+        let log = project.state("soak")?.join("build.log");
+        stage::quietly("build", build, &log)?;
+        variables.extend(test::binaries(project));
+    }
     let state = project
         .state("soak")?
         .join(format!("{}-{}.json", suite.name, args.seed));
@@ -71,7 +77,7 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
         let rounds = rounds.min(rounds_max - progress.rounds);
         let started = Instant::now();
         let mut command = chunk(project, suite, seed, rounds);
-        command.envs(ready.variables.iter().map(|(name, path)| (name, path)));
+        command.envs(variables.iter().map(|(name, path)| (name, path)));
         let log = project.state("soak")?.join(format!("{}.log", suite.name));
         let label = format!(
             "{} seed {seed}, {} rounds done",

@@ -21,6 +21,9 @@ pub struct Suite {
     pub chunk: u64,
 }
 
+/// The package whose tests start the programs of the product.
+pub const E2E: &str = "hanse-e2e";
+
 /// All suites, by name.
 pub const SUITES: &[Suite] = &[
     Suite {
@@ -62,6 +65,22 @@ pub const SUITES: &[Suite] = &[
         target: &["--test", "power"],
         filter: "power_cuts",
         chunk: 250,
+    },
+    Suite {
+        name: "kill-server",
+        about: "kill -9 of the server under clients: histories linearizable, watches exact",
+        package: E2E,
+        target: &["--test", "kill"],
+        filter: "nothing_acknowledged",
+        chunk: 50,
+    },
+    Suite {
+        name: "kill-births",
+        about: "kill -9 of the server while workspaces are born and deleted: whole or not at all",
+        package: E2E,
+        target: &["--test", "kill"],
+        filter: "births_and_deaths",
+        chunk: 25,
     },
 ];
 

@@ -73,39 +73,35 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
         "unit, property, oracle"
     };
     stages.command(name, Count::Tests, &mut with(project.cargo(unit)))?;
-    if !args.without_e2e
-        && let Some(binaries) = binaries(project, &mut stages)?
-    {
+    if !args.without_e2e && stages.command("build", Count::Whole, &mut build(project))? {
         let e2e = project.cargo(["test", "--package", "hanse-e2e", "--no-fail-fast"]);
         let mut e2e = with(e2e);
-        e2e.envs(binaries);
+        e2e.envs(binaries(project));
         stages.command("e2e", Count::Tests, &mut e2e)?;
     }
     stages.close()
 }
 
-/// Builds the programs that the end-to-end tests start, and answers the variables that name them.
-fn binaries(
-    project: &Project,
-    stages: &mut Stages,
-) -> Result<Option<Vec<(&'static str, PathBuf)>>> {
-    let packages = [
-        "--package",
-        "hanse",
-        "--package",
-        "hanse-syncer",
-        "--package",
-        "kubectl-hanse",
-    ];
+/// Builds the programs that the end-to-end tests start.
+pub fn build(project: &Project) -> Command {
     let mut build = project.cargo(["build", "--bins"]);
-    if !stages.command("build", Count::Whole, build.args(packages))? {
-        return Ok(None);
+    for package in ["hanse", "hanse-syncer", "kubectl-hanse"] {
+        build.args(["--package", package]);
     }
-    let binary = |name: &str| project.target.join("debug").join(name);
-    Ok(Some(vec![
-        ("HANSE_BIN", binary("hanse")),
-        ("HANSE_SYNCER_BIN", binary("hanse-syncer")),
-        ("KUBECTL_HANSE_BIN", binary("kubectl-hanse")),
-        ("KUBECTL_WS_BIN", binary("kubectl-ws")),
-    ]))
+    build
+}
+
+/// The variables that name these programs.
+pub fn binaries(project: &Project) -> Vec<(String, PathBuf)> {
+    let named = |(variable, name): (&str, &str)| {
+        (variable.to_owned(), project.target.join("debug").join(name))
+    };
+    [
+        ("HANSE_BIN", "hanse"),
+        ("HANSE_SYNCER_BIN", "hanse-syncer"),
+        ("KUBECTL_HANSE_BIN", "kubectl-hanse"),
+        ("KUBECTL_WS_BIN", "kubectl-ws"),
+    ]
+    .map(named)
+    .into()
 }
