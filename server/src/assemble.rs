@@ -10,6 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use hanse_admission::Admission;
 use hanse_api::audit::{Log, Policy};
+use hanse_api::endings::Endings;
 use hanse_api::health::Health;
 use hanse_api::metrics::Metrics;
 use hanse_api::{Parts, Service, version};
@@ -98,6 +99,7 @@ pub async fn assemble(
     let sites = sites(pki, &tenancy, &signer)?;
     let config = controllers_config(pki, signer, catalog)?;
     let mut tasks = controllers::start(&hub, seams, config, stop);
+    tasks.push(seams.spawn("endings", Endings::new(&service).run(stop.clone())));
     tasks.push(seams.spawn("sites", sites.run(stop.clone())));
     tasks.extend(Controllers::new(tenancy).start(stop));
     Ok(Server { service, tasks })

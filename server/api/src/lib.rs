@@ -15,6 +15,7 @@ pub mod convert;
 pub mod discovery;
 pub mod documents;
 mod duration;
+pub mod endings;
 pub mod health;
 pub mod info;
 pub mod limits;

@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hanse_admission::Admission;
-use hanse_apis::kcp::annotation;
 use hanse_auth::{ACCESS_DENIED, Attributes, Authenticator, Authorizer, Resolution, UserInfo};
 use hanse_cache::{ClusterName, Hub};
 use hanse_kinds::ResourceDef;
@@ -41,6 +40,7 @@ use crate::body::{Body, RequestBody};
 use crate::call::{Call, Target};
 use crate::convert;
 use crate::documents::Documents;
+use crate::endings::is_inactive;
 use crate::health::Health;
 use crate::info::{RequestInfo, Verb};
 use crate::limits::{BODY_BYTES_MAX, REQUEST_TIME_MAX, WRITE_TIME_MAX};
@@ -470,11 +470,7 @@ impl Service {
     fn refuse_inactive(&self, cluster: &ClusterName, path: &str) -> Result<()> {
         const OPEN: [&str; 2] = ["/openapi", "/apis/core.kcp.io/v1alpha1/logicalclusters"];
         let object = self.authorizer.view().logical_cluster(cluster);
-        let marked = object.is_some_and(|object| {
-            let keys = [annotation::INACTIVE, annotation::INACTIVE_LEGACY];
-            keys.iter()
-                .any(|key| object.annotation(key).as_deref() == Some("true"))
-        });
+        let marked = object.is_some_and(|object| is_inactive(&object));
         if !marked || OPEN.iter().any(|open| path.starts_with(open)) {
             return Ok(());
         }

@@ -414,7 +414,7 @@ impl Hub {
         self.shared.state.read().stats()
     }
 
-    /// Ends all watches that `matches`, with [`ReadError::Cut`].
+    /// Ends all watches that `matches` with [`ReadError::Cut`], after what has happened until now.
     pub fn cut(&self, matches: impl Fn(&ResourceId, &Scope) -> bool) {
         self.shared.state.read().cut(&matches);
     }

@@ -307,7 +307,7 @@ impl State {
         for (resource, table) in &self.tables {
             for mailbox in table.watchers() {
                 if matches(resource, mailbox.scope()) {
-                    mailbox.cut();
+                    mailbox.cut(self.version());
                 }
             }
         }

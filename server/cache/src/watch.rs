@@ -38,7 +38,8 @@ struct Queue {
     events: VecDeque<Event>,
     /// Whether the hub delivers here: the watcher has caught up and has not fallen behind since.
     live: bool,
-    cut: bool,
+    /// What happened later is not told any more.
+    cut: Option<u64>,
 }
 
 impl Mailbox {
@@ -57,7 +58,7 @@ impl Mailbox {
     /// Adds an event; true when the watcher has to be woken.
     pub(crate) fn deliver(&self, event: &Event) -> bool {
         let mut queue = self.queue.lock();
-        if !queue.live {
+        if !queue.live || queue.cut.is_some() {
             return false;
         }
         if queue.events.len() >= WATCHER_QUEUE {
@@ -74,8 +75,8 @@ impl Mailbox {
         self.bell.notify_one();
     }
 
-    pub(crate) fn cut(&self) {
-        self.queue.lock().cut = true;
+    pub(crate) fn cut(&self, version: u64) {
+        self.queue.lock().cut.get_or_insert(version);
         self.bell.notify_one();
     }
 }
@@ -191,7 +192,8 @@ impl Watcher {
 
     fn step(&mut self) -> Result<Next, ReadError> {
         let mut queue = self.mailbox.queue.lock();
-        if queue.cut {
+        let over = |event: &Event| queue.cut.is_some_and(|cut| event.version() > cut);
+        if self.backlog.front().is_some_and(over) {
             return Err(ReadError::Cut);
         }
         if let Some(event) = self.backlog.pop_front() {
@@ -205,6 +207,7 @@ impl Watcher {
                 self.read = self.read.max(event.version());
                 Ok(Next::Event(event))
             }
+            None if queue.cut.is_some() => Err(ReadError::Cut),
             None => Ok(Next::Wait),
         }
     }

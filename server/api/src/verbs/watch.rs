@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hanse_cache::{From, ListPage, ListQuery, Object, ReadError, WatchEvent, Watcher};
+use hanse_tenancy::catalog::Lookup;
 use hanse_wire::negotiate::{Form, Forms, MetaVersion};
 use hanse_wire::options::{ListOptions, parse_version, unparsable_version};
 use hanse_wire::status::{Result, Status};
@@ -54,6 +55,7 @@ pub fn watch(
         life: service.watch_life(options.timeout_seconds),
         target: target.clone(),
         selection,
+        in_view: call.lens.is_some(),
         sent: service
             .metrics()
             .watch_events(&def.group, &def.version, &def.plural),
@@ -100,6 +102,7 @@ struct Stream {
     service: Service,
     target: Target,
     selection: Selection,
+    in_view: bool,
     renderer: Renderer,
     begin: Begin,
     bookmarks: bool,
@@ -128,6 +131,10 @@ impl Stream {
             Ok(watcher) => watcher,
             Err(status) => return out.emit(frames::error_frame(&status).into()).await,
         };
+        // From here on a change of what is served cuts the watch; one of a moment ago did not.
+        if !self.is_served() {
+            return;
+        }
         let mut bookmark_at = self.next_bookmark(clock.monotonic(), end);
         loop {
             let wake_at = bookmark_at.map_or(end, |at| at.min(end));
@@ -157,6 +164,19 @@ impl Stream {
                     return out.emit(frames::error_frame(&status).into()).await;
                 }
             }
+        }
+    }
+
+    /// Whether the logical cluster still serves what is watched, as it did when it was asked for.
+    fn is_served(&self) -> bool {
+        let Some(cluster) = self.selection.scope.cluster().filter(|_| !self.in_view) else {
+            return true;
+        };
+        let def = &self.target.def;
+        let surface = self.service.catalog.surface(cluster);
+        match surface.find(&def.group, &def.version, &def.plural) {
+            Lookup::Found(now) => now.storage == def.storage && now.schema.hash == def.schema.hash,
+            Lookup::NotFound | Lookup::Unavailable => false,
         }
     }
 

@@ -6,9 +6,8 @@
 //! change that changes nothing writes nothing, and the answer then carries the stored version
 //! (CRU-34).
 
-use hanse_apis::kcp::annotation;
-use hanse_cache::{ClusterName, CommitError, Object, Scope, Txn};
-use hanse_json::{Value, get_array, get_str, set};
+use hanse_cache::{CommitError, Object, Txn};
+use hanse_json::{Value, get_array, set};
 use hanse_kinds::{ResourceDef, Update};
 use hanse_schema::field::{Error as FieldError, ErrorList, Path};
 use hanse_schema::meta::dedup_owner_references;
@@ -110,7 +109,6 @@ async fn attempt(
     };
     match w.service.hub.commit(txn).await {
         Ok(mut committed) => {
-            cut_watches_of_inactive(w, &new, old, cluster);
             let stored = committed.objects.pop().flatten();
             Ok(Some(stored.map_or_else(
                 || Written::Tree(finish(new, first_version(&committed), cluster)),
@@ -119,18 +117,6 @@ async fn attempt(
         }
         Err(CommitError::Conflict { .. }) => Ok(None),
         Err(error) => Err(commit_error(w.service, &error)),
-    }
-}
-
-/// Taking a logical cluster offline ends the watches that look into it, wildcard ones included.
-fn cut_watches_of_inactive(w: &Writing<'_>, new: &Value, old: &Value, cluster: &ClusterName) {
-    let def = &w.target.def;
-    let path = ["metadata", "annotations", annotation::INACTIVE];
-    let marked = |object: &Value| get_str(object, &path) == Some("true");
-    if def.group == "core.kcp.io" && def.plural == "logicalclusters" && marked(new) && !marked(old)
-    {
-        let inside = |scope: &Scope| scope.cluster().is_none_or(|other| other == cluster);
-        w.service.hub.cut(|_, scope| inside(scope));
     }
 }
 

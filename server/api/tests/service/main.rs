@@ -86,6 +86,9 @@ impl World {
             external_address: "127.0.0.1:6443".into(),
             process: ProcessFigures::default,
         });
+        let endings = hanse_api::endings::Endings::new(&service);
+        let task = endings.run(hanse_seams::Shutdown::new());
+        service.seams.spawn("endings", task);
         let world = Self { service, tenancy };
         let workspace = json!({
             "apiVersion": "tenancy.kcp.io/v1alpha1", "kind": "Workspace",

@@ -16,8 +16,11 @@ struct Watch {
 
 impl Watch {
     async fn open(world: &World, query: &str) -> Self {
-        let line = format!("GET {MAPS}?watch=1&{query}");
-        let response = world.send(&line, MASTER, &[], None).await;
+        Self::at(world, &format!("GET {MAPS}?watch=1&{query}")).await
+    }
+
+    async fn at(world: &World, line: &str) -> Self {
+        let response = world.send(line, MASTER, &[], None).await;
         assert_eq!(response.status(), 200);
         Self {
             body: response.into_body(),
@@ -166,4 +169,68 @@ async fn tables_tell_their_columns_once() {
     let second = watch.next().await.unwrap();
     assert!(second["object"]["columnDefinitions"].is_null());
     assert_eq!(second["object"]["rows"][0]["cells"][0], "b");
+}
+
+const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+fn widgets(field: &str) -> Value {
+    let schema = json!({"type": "object", "properties": {field: {"type": "string"}}});
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {"group": "example.com", "scope": "Cluster",
+            "names": {"plural": "widgets", "singular": "widget", "kind": "Widget",
+                      "listKind": "WidgetList"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                          "schema": {"openAPIV3Schema": schema}}]},
+    })
+}
+
+#[tokio::test]
+async fn watches_end_when_what_is_served_changes() {
+    const WIDGETS: &str = "/apis/example.com/v1/widgets";
+    let world = World::new().await;
+    let (code, made) = world.ask(&format!("POST {CRDS}"), Some(widgets("a"))).await;
+    assert_eq!(code, 201, "{made}");
+    let line = format!("GET {WIDGETS}?watch=1");
+    let crd = format!("{CRDS}/widgets.example.com");
+    let merge = [("content-type", "application/merge-patch+json")];
+    let patch = async |path: &str, change: Value| {
+        let line = format!("PATCH {crd}{path}");
+        let answer = world.ask_with(&line, &merge, Some(change)).await;
+        assert_eq!(answer.code, 200, "{}", answer.body);
+    };
+    // No controller establishes CRDs in this world.
+    let established = json!([{"type": "Established", "status": "True",
+        "reason": "InitialNamesAccepted", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+    let names = &widgets("a")["spec"]["names"];
+    patch(
+        "/status",
+        json!({"status": {"conditions": established, "acceptedNames": names}}),
+    )
+    .await;
+    let other = Watch::open(&world, "").await;
+    let mut watch = Watch::at(&world, &line).await;
+    let object = json!({"apiVersion": "example.com/v1", "kind": "Widget",
+        "metadata": {"name": "w"}, "a": "1"});
+    world.ask(&format!("POST {WIDGETS}"), Some(object)).await;
+    // Labels of a CRD change nothing of what is served.
+    patch("", json!({"metadata": {"labels": {"x": "y"}}})).await;
+    patch("", json!({"spec": widgets("b")["spec"]})).await;
+    assert_eq!(watch.told().await, "ADDED w");
+    assert_eq!(watch.next().await, None, "the schema has changed");
+    let mut watch = Watch::at(&world, &line).await;
+    assert_eq!(watch.told().await, "ADDED w");
+    world.ask(&format!("DELETE {WIDGETS}/w"), None).await;
+    world.ask(&format!("DELETE {crd}"), None).await;
+    // Nobody collects what is left in this world: the finalizer goes by hand.
+    let finalizers = json!({"metadata": {"finalizers": null}});
+    world
+        .ask_with(&format!("PATCH {crd}"), &merge, Some(finalizers))
+        .await;
+    assert_eq!(watch.told().await, "DELETED w");
+    assert_eq!(watch.next().await, None, "the CRD is gone");
+    assert_eq!(world.ask(&format!("GET {WIDGETS}"), None).await.0, 404);
+    drop(other);
 }

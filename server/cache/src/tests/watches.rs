@@ -257,9 +257,12 @@ fn a_watch_can_be_cut() {
         let mut kept = world
             .hub
             .watch(&configmaps(), &Scope::Wildcard, From::Now, None);
+        world.put(&key("c", "ns", "before"), "1").await;
         world.hub.cut(|_, scope| scope.cluster() == Some(&c));
+        world.put(&key("c", "ns", "after"), "1").await;
+        let last = cut.next().await.unwrap();
+        assert_eq!(&*last.object.key().name, "before");
         assert_eq!(cut.next().await.unwrap_err(), ReadError::Cut);
-        world.put(&key("c", "ns", "a"), "1").await;
-        assert_eq!(told(&mut kept), ["ADDED a 1"]);
+        assert_eq!(told(&mut kept), ["ADDED before 1", "ADDED after 1"]);
     });
 }
