@@ -62,7 +62,8 @@ pub async fn assemble(
     let hub = Hub::open(Arc::new(store), hanse_cache::Config::default()).await?;
     let view = Arc::new(View::new(hub.clone()));
     let authorizer = Arc::new(Authorizer::new(Arc::clone(&view)));
-    let admission = Arc::new(Admission::new(Arc::clone(&authorizer)));
+    let admission = Admission::new(Arc::clone(&authorizer));
+    let admission = Arc::new(admission.with_object_limit(config.object_limit));
     let built_in = hanse_kinds::builtin().to_vec();
     let system = hanse_kinds::kcp::system_crds().to_vec();
     let known: Vec<Arc<ResourceDef>> = built_in.iter().chain(&system).cloned().collect();
@@ -112,6 +113,7 @@ fn shard(config: &Config, pki: &Pki) -> ShardConfig {
         external_url: config.external_url.clone(),
         virtual_workspace_url: config.virtual_workspace_url.clone(),
         ca_pem: pki.ca_cert.clone(),
+        batteries: config.batteries.clone(),
         home_creator_groups: config.home_creator_groups.clone(),
     }
 }
@@ -129,13 +131,37 @@ fn authenticator(
             .read_csv(csv)
             .map_err(|why| anyhow!("--token-auth-file: {why}"))?;
     }
+    if config.batteries.iter().any(|battery| battery == "admin") {
+        add_administrators(config, pki, seams, &mut tokens)?;
+    }
+    let mut authorities = pki.client_ca_cert.clone();
+    authorities.push_str(config.client_ca.as_deref().unwrap_or_default());
+    let authorities = CertificateDer::pem_slice_iter(authorities.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .context("--client-ca-file is not PEM")?;
+    let config = hanse_auth::Config {
+        client_ca: Some(ClientCa::new(&authorities).context("--client-ca-file")?),
+        tokens,
+        signer: Arc::clone(signer),
+        audiences: vec![ISSUER.to_owned()],
+    };
+    Ok(Authenticator::new(config, Arc::clone(view), seams.clone()))
+}
+
+/// The users of `admin.kubeconfig`, which is written anew.
+fn add_administrators(
+    config: &Config,
+    pki: &Pki,
+    seams: &Seams,
+    tokens: &mut StaticTokens,
+) -> Result<()> {
     let admin = Admin::ensure(
         &Layout {
             kubeconfig: &config.kubeconfig,
             token_store: &config.token_store,
             base_url: &format!("https://{}", config.external_address),
             ca_cert: trusted(config, pki),
-            with_user: config.with_user,
+            with_user: config.batteries.iter().any(|battery| battery == "user"),
         },
         || {
             let mut bytes = [0; 16];
@@ -154,18 +180,7 @@ fn authenticator(
     if let Some(token) = &admin.user {
         tokens.insert(token, UserInfo::new(USER, &[]));
     }
-    let mut authorities = pki.client_ca_cert.clone();
-    authorities.push_str(config.client_ca.as_deref().unwrap_or_default());
-    let authorities = CertificateDer::pem_slice_iter(authorities.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .context("--client-ca-file is not PEM")?;
-    let config = hanse_auth::Config {
-        client_ca: Some(ClientCa::new(&authorities).context("--client-ca-file")?),
-        tokens,
-        signer: Arc::clone(signer),
-        audiences: vec![ISSUER.to_owned()],
-    };
-    Ok(Authenticator::new(config, Arc::clone(view), seams.clone()))
+    Ok(())
 }
 
 /// What the kubeconfig's clients are to trust: our authority, or the certificate given to us.

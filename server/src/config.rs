@@ -25,8 +25,6 @@ const GATES: &[(&str, bool)] = &[
 /// Parts that may be left out, or added.
 const BATTERIES: [&str; 4] = ["workspace-types", "admin", "user", "metrics-viewer"];
 const BATTERIES_DEFAULT: [&str; 2] = ["workspace-types", "admin"];
-/// Batteries that every server of this version has.
-const BATTERIES_FIXED: [&str; 2] = ["workspace-types", "admin"];
 
 /// A certificate and its key, as PEM.
 pub struct OwnCertificate {
@@ -64,8 +62,10 @@ pub struct Config {
     pub external_url: String,
     /// URL published in endpoint slices.
     pub virtual_workspace_url: String,
-    /// Whether there is a user without rights in the kubeconfig.
-    pub with_user: bool,
+    /// What comes with the server besides its bare self.
+    pub batteries: Vec<String>,
+    /// How many objects a workspace may hold unless it says otherwise; 0 is no limit.
+    pub object_limit: u64,
     /// Who may have a home workspace.
     pub home_creator_groups: Vec<String>,
     /// Where audit events go, and which.
@@ -127,7 +127,8 @@ impl Config {
             external_url: external_url.unwrap_or_else(|| base_url.clone()),
             virtual_workspace_url: views.unwrap_or_else(|| base_url.clone()),
             base_url,
-            with_user: batteries.iter().any(|battery| battery == "user"),
+            batteries,
+            object_limit: flags.logical_cluster_total_object_limit,
             home_creator_groups: flags.home_workspaces_home_creator_groups,
             audit,
             shutdown_delay: flags.shutdown_delay_duration,
@@ -194,11 +195,13 @@ fn batteries(given: &[String]) -> Result<Vec<String>> {
     if changes > 0 && changes < given.len() {
         bail!("--batteries-included: either all or none begin with + or -");
     }
+    // An empty list is one empty word.
+    let given: Vec<String> = given.iter().filter(|w| !w.is_empty()).cloned().collect();
     let mut chosen: Vec<String> = match changes {
-        0 => given.to_vec(),
+        0 => given.clone(),
         _ => BATTERIES_DEFAULT.map(str::to_owned).to_vec(),
     };
-    for word in given {
+    for word in &given {
         let name = word.trim_start_matches(['+', '-']);
         if !BATTERIES.contains(&name) {
             bail!("--batteries-included: unknown battery {name:?}");
@@ -209,11 +212,11 @@ fn batteries(given: &[String]) -> Result<Vec<String>> {
             _ => {}
         }
     }
-    if let Some(missing) = BATTERIES_FIXED
-        .iter()
-        .find(|b| !chosen.iter().any(|c| c == *b))
-    {
-        bail!("--batteries-included: a server without battery {missing} is not offered yet");
+    let has = |name: &str| chosen.iter().any(|battery| battery == name);
+    if has("user") && !has("admin") {
+        bail!(
+            "--batteries-included: battery user needs battery admin, which writes the kubeconfig"
+        );
     }
     if chosen.iter().any(|battery| battery == "metrics-viewer") {
         bail!("--batteries-included: battery metrics-viewer is not offered yet");
@@ -245,7 +248,10 @@ mod tests {
             of(&["+user"]).unwrap(),
             ["workspace-types", "admin", "user"]
         );
-        for words in [&["+user", "admin"][..], &["nope"], &["-admin"], &["admin"]] {
+        assert_eq!(of(&["-admin"]).unwrap(), ["workspace-types"]);
+        assert_eq!(of(&["admin"]).unwrap(), ["admin"]);
+        assert!(of(&[""]).unwrap().is_empty());
+        for words in [&["+user", "admin"][..], &["nope"], &["user"]] {
             assert!(of(words).is_err(), "{words:?}");
         }
     }

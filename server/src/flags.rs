@@ -119,6 +119,10 @@ pub struct StartFlags {
         default_value = "system:authenticated"
     )]
     pub home_workspaces_home_creator_groups: Vec<String>,
+    /// How many objects a workspace may hold in all, unless its LogicalCluster says otherwise
+    /// (annotation core.kcp.io/max-total-objects). 0 is no limit; root and system:* have none.
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub logical_cluster_total_object_limit: u64,
     /// File for audit events, one JSON document a line; `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub audit_log_path: Option<PathBuf>,
@@ -171,8 +175,18 @@ const REFUSED: &[(&str, &str)] = &[
     ),
 ];
 
-/// Prefixes of flags that are accepted and ignored, with the note that says so.
-const IGNORED_PREFIX: &str = "--embedded-etcd-";
+/// Beginnings of flags that are accepted and ignored, with the note that says why.
+const IGNORED: &[(&str, &str)] = &[
+    ("--embedded-etcd-", "the store is part of this process"),
+    (
+        "--logical-cluster-object-count-scan-interval",
+        "objects are counted as they come and go",
+    ),
+    (
+        "--conversion-cel-transformation-timeout",
+        "nothing evaluates APIConversions",
+    ),
+];
 
 /// Reads the command line. `Err` holds the text for standard error and the exit code.
 ///
@@ -195,13 +209,12 @@ fn screen(args: impl IntoIterator<Item = String>) -> Result<(Vec<String>, Vec<St
         {
             return Err(format!("error: the flag --{flag} is refused: {why}\n"));
         }
-        if !name.starts_with(IGNORED_PREFIX) {
+        let ignored = IGNORED.iter().find(|(begin, _)| name.starts_with(begin));
+        let Some((_, why)) = ignored else {
             kept.push(arg);
             continue;
-        }
-        notes.push(format!(
-            "{name} is ignored: the store is part of this process"
-        ));
+        };
+        notes.push(format!("{name} is ignored: {why}"));
         let value_follows = !arg.contains('=') && args.peek().is_some_and(|v| !v.starts_with('-'));
         if value_follows {
             args.next();
@@ -263,6 +276,18 @@ mod tests {
         let (flags, notes) = start(&args).unwrap();
         assert_eq!(flags.secure_port, 6443);
         assert_eq!(notes.len(), 2, "{notes:?}");
+    }
+
+    #[test]
+    fn limits_are_numbers() {
+        let (flags, notes) = start(&["--logical-cluster-total-object-limit=100"]).unwrap();
+        assert_eq!(
+            (flags.logical_cluster_total_object_limit, notes.len()),
+            (100, 0)
+        );
+        let (_, notes) = start(&["--logical-cluster-object-count-scan-interval", "5s"]).unwrap();
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        assert!(start(&["--logical-cluster-total-object-limit=many"]).is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use hanse_rules::path::join;
 use hanse_schema::field::{Error, ErrorList, Path};
 use hanse_schema::names;
 use hanse_wire::status::Result;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// `apis.kcp.io/APIExport`, validating.
 pub(crate) fn export(_: &Admission, request: &mut Request<'_>) -> Result<()> {
@@ -152,21 +152,26 @@ pub(crate) fn resource_schema(_: &Admission, request: &mut Request<'_>) -> Resul
         return Ok(());
     }
     let new = request.new_object();
+    let changed = |old: &Value| old.get("spec") != new.get("spec");
+    let changed = request.old.is_none_or(changed);
     let mut errors: Vec<String> = Vec::new();
     check_schema_name(new, &mut errors);
     check_schema_group(new, &mut errors);
-    check_schema_versions(new, &mut errors);
+    if changed {
+        check_as_crd(new, &mut errors);
+    }
     let spec = Path::new("spec");
     for name in ["plural", "singular", "kind", "listKind"] {
         if text(new, &["spec", "names", name]).is_empty() {
             errors.push(Error::required(&spec.child("names").child(name), "").to_string());
         }
     }
-    let changed = |old: &Value| old.get("spec") != new.get("spec");
-    if request.operation == Operation::Update && request.old.is_some_and(changed) {
+    if request.operation == Operation::Update && changed {
         let value = new.get("spec").cloned().unwrap_or_default();
         errors.push(Error::invalid(&spec, &value, "is immutable").to_string());
     }
+    let mut seen = std::collections::BTreeSet::new();
+    errors.retain(|error| seen.insert(error.clone()));
     if errors.is_empty() {
         return Ok(());
     }
@@ -231,54 +236,50 @@ fn check_schema_group(schema: &Value, errors: &mut Vec<String>) {
     errors.push(Error::invalid(&path, group_name, why).to_string());
 }
 
-fn check_schema_versions(schema: &Value, errors: &mut Vec<String>) {
+/// Group under which a schema is looked at as a CRD: its own is judged by other rules.
+const STAND_IN: &str = "schema.example.com";
+/// Where a CRD says what its only version, or all of its versions, have alike.
+const SHARED: [(&str, &str); 5] = [
+    ("spec.validation.openAPIV3Schema", "spec.versions[0].schema"),
+    ("spec.validation", "spec.versions[0].schema"),
+    ("spec.subresources", "spec.versions[0].subresources"),
+    (
+        "spec.additionalPrinterColumns",
+        "spec.versions[0].additionalPrinterColumns",
+    ),
+    ("spec.selectableFields", "spec.versions[0].selectableFields"),
+];
+
+/// The versions must be usable as those of a CRD: every rule for CRDs holds, expressions included.
+fn check_as_crd(schema: &Value, errors: &mut Vec<String>) {
+    let spec = schema.get("spec").cloned().unwrap_or_default();
+    let plural = text(schema, &["spec", "names", "plural"]);
+    let mut crd = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{plural}.{STAND_IN}")},
+        "spec": {"group": STAND_IN, "names": spec["names"], "scope": spec["scope"]},
+    });
+    if let Some(conversion) = spec.get("conversion") {
+        crd["spec"]["conversion"] = conversion.clone();
+    }
+    let wrap = |version: &Value| hanse_rules::bound_crd::wrap_version(version.clone());
     let versions = list(schema, &["spec", "versions"]);
-    let path = Path::new("spec").child("versions");
-    let mut seen = std::collections::BTreeSet::new();
-    let mut storages = 0;
-    for (at, version) in versions.iter().enumerate() {
-        let name = text(version, &["name"]);
-        let why = names::is_dns1035_label(name);
-        if !why.is_empty() {
-            let at = path.index(at).child("name");
-            errors.push(Error::invalid(&at, name, why.join(",")).to_string());
-        }
-        seen.insert(name);
-        storages += usize::from(version.get("storage").and_then(Value::as_bool) == Some(true));
-        match version.get("schema").filter(|s| !s.is_null()) {
-            None => errors.push(Error::required(&path.index(at).child("schema"), "").to_string()),
-            Some(body) => check_structural(body, &path.index(at).child("schema"), errors),
-        }
-    }
-    let whole = || Value::from(versions.to_vec());
-    if seen.len() != versions.len() {
-        let why = "must contain unique version names";
-        errors.push(Error::invalid(&path, &whole(), why).to_string());
-    }
-    if storages != 1 {
-        let why = "must have exactly one version marked as storage version";
-        errors.push(Error::invalid(&path, &whole(), why).to_string());
-    }
+    crd["spec"]["versions"] = versions.iter().map(wrap).collect();
+    hanse_schema::crd::default(&mut crd);
+    let ErrorList(found) = hanse_schema::crd::validate_create(&crd);
+    // What is said of metadata and status is about the stand-in.
+    let found = found.iter().filter(|e| e.field.starts_with("spec."));
+    errors.extend(found.map(|e| format!("{}: {}", schema_field(&e.field), e.body())));
 }
 
-/// The schema of a version must be usable as that of a CRD.
-fn check_structural(schema: &Value, path: &Path, errors: &mut Vec<String>) {
-    if let Err(found) = hanse_schema::Schema::compile(schema) {
-        let ErrorList(found) = found;
-        // The compiler names fields from `openAPIV3Schema` on; here the schema stands bare.
-        errors.extend(found.iter().map(|e| {
-            let tail = e
-                .field
-                .trim_start_matches("openAPIV3Schema")
-                .trim_start_matches('.');
-            let at = if tail.is_empty() {
-                path.to_string()
-            } else {
-                format!("{path}.{tail}")
-            };
-            format!("{at}: {}", e.body())
-        }));
+/// The field of an APIResourceSchema for one of its CRD.
+fn schema_field(field: &str) -> String {
+    for (shared, own) in SHARED {
+        if let Some(rest) = field.strip_prefix(shared) {
+            return format!("{own}{rest}");
+        }
     }
+    field.replacen(".schema.openAPIV3Schema", ".schema", 1)
 }
 
 fn is_crd(request: &Request<'_>) -> bool {

@@ -40,15 +40,21 @@ pub fn root_schemas() -> Vec<(String, Value)> {
     specs(SCHEMAS).into_iter().collect()
 }
 
+/// The kinds of kcp that every logical cluster serves, as `<plural>.<group>` and spec of an
+/// APIResourceSchema, parsed anew.
+pub fn system_specs() -> Vec<(String, Value)> {
+    let recorded = specs(SCHEMAS).into_iter();
+    let recorded = recorded.filter(|(name, _)| ALSO_SYSTEM.contains(&name.as_str()));
+    specs(APIS).into_iter().chain(recorded).collect()
+}
+
 /// The rows of the kinds of kcp that every logical cluster serves, one for each version.
 pub fn system_crds() -> &'static [Arc<ResourceDef>] {
     static DEFS: OnceLock<Vec<Arc<ResourceDef>>> = OnceLock::new();
     DEFS.get_or_init(|| {
-        let recorded = specs(SCHEMAS).into_iter();
-        let recorded = recorded.filter(|(name, _)| ALSO_SYSTEM.contains(&name.as_str()));
         let mut defs = Vec::new();
         // A test holds that every version of every one of them compiles.
-        for (_, spec) in specs(APIS).into_iter().chain(recorded) {
+        for (_, spec) in system_specs() {
             let schema = json!({"spec": spec});
             for version in get_array(&schema, &["spec", "versions"]) {
                 let name = get_str(version, &["name"]).unwrap_or_default();

@@ -54,19 +54,44 @@ pub fn from_schema(schema: &Value, cluster: &str, now: &str) -> Result<Value, Un
     if spec.get("nameValidation").and_then(Value::as_str) == Some("PathSegmentName") {
         annotations.insert(annotation::VALIDATE_NAME.into(), "path-segment".into());
     }
-    let names = spec.get("names").cloned().unwrap_or_default();
+    Ok(definition(uid, annotations, spec, &conversion, now))
+}
+
+/// Makes the CRD of one of kcp's own kinds, which lives in `system:system-crds`: `spec` is that of
+/// an APIResourceSchema.
+#[must_use]
+pub fn of_system(name: &str, spec: &Value, now: &str) -> Value {
+    definition(name, Map::new(), spec, &json!({"strategy": "None"}), now)
+}
+
+/// An established CRD.
+fn definition(
+    name: &str,
+    annotations: Map<String, Value>,
+    spec: &Value,
+    conversion: &Value,
+    now: &str,
+) -> Value {
+    let part = |key: &str| spec.get(key).cloned().unwrap_or_default();
+    let names = part("names");
+    let versions = spec.get("versions").and_then(Value::as_array);
+    let versions = versions.cloned().unwrap_or_default();
     let stored = versions
         .iter()
         .filter(|v| v.get("storage") == Some(&Value::Bool(true)));
     let stored: Vec<Value> = stored.filter_map(|v| v.get("name").cloned()).collect();
-    Ok(json!({
+    let mut metadata = json!({"name": name});
+    if !annotations.is_empty() {
+        metadata["annotations"] = annotations.into();
+    }
+    json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": uid, "annotations": annotations},
+        "metadata": metadata,
         "spec": {
-            "group": text(&["spec", "group"]),
+            "group": spec.get("group").and_then(Value::as_str).unwrap_or_default(),
             "names": names,
-            "scope": text(&["spec", "scope"]),
+            "scope": spec.get("scope").and_then(Value::as_str).unwrap_or_default(),
             "versions": versions.into_iter().map(wrap_version).collect::<Vec<_>>(),
             "conversion": conversion,
         },
@@ -81,11 +106,12 @@ pub fn from_schema(schema: &Value, cluster: &str, now: &str) -> Result<Value, Un
                  "message": "the initial names have been accepted"},
             ],
         },
-    }))
+    })
 }
 
 /// A CRD wraps its schema in `openAPIV3Schema`; an APIResourceSchema does not.
-fn wrap_version(mut version: Value) -> Value {
+#[must_use]
+pub fn wrap_version(mut version: Value) -> Value {
     if let Some(fields) = version.as_object_mut() {
         let schema = fields.remove("schema").unwrap_or_else(|| Map::new().into());
         fields.insert("schema".into(), json!({"openAPIV3Schema": schema}));

@@ -53,6 +53,7 @@ fn play<F: Future<Output = ()> + Send + 'static>(story: impl FnOnce(World) -> F 
             external_url: url.clone(),
             virtual_workspace_url: url,
             ca_pem: "CA".into(),
+            batteries: vec!["workspace-types".into()],
             home_creator_groups: vec![],
         };
         let tenancy = Arc::new(Tenancy::new(admission, shard, maker));

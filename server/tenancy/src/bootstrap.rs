@@ -38,6 +38,8 @@ const SHARD_BINDINGS: [&str; 5] = [
 ];
 /// The binding whose subjects the flags name: who may have a home workspace.
 const HOME_CREATORS: &str = "system:kcp:configured-group:home-clusterworkspace-create";
+/// The battery of the types `organization` and `team`.
+const WORKSPACE_TYPES: &str = "workspace-types";
 /// Bytes of an identity before encoding.
 const IDENTITY_BYTES: usize = 32;
 
@@ -79,6 +81,7 @@ impl Tenancy {
     /// The store refuses, or a row of the program's own data is broken.
     pub async fn bootstrap(&self) -> Result<(), BootstrapError> {
         self.commit(self.system_admin()?).await?;
+        self.commit(self.system_crds()?).await?;
         let (bound, root) = self.root()?;
         self.commit(bound).await?;
         self.commit(root).await?;
@@ -97,6 +100,17 @@ impl Tenancy {
         Ok(site.writes)
     }
 
+    /// `system:system-crds`: what every logical cluster serves of kcp, as this version has it.
+    pub(crate) fn system_crds(&self) -> Result<Vec<Write>, BootstrapError> {
+        let mut site = Site::new(self, cluster::SYSTEM_CRDS);
+        let of = &self.view().resources().crds;
+        for (name, spec) in hanse_kinds::kcp::system_specs() {
+            let draft = Draft::new(of, bound_crd::of_system(&name, &spec, &site.now));
+            site.ensure_spec(draft)?;
+        }
+        Ok(site.writes)
+    }
+
     /// Writes for `system:bound-crds`, and for `root`.
     pub(crate) fn root(&self) -> Result<(Vec<Write>, Vec<Write>), BootstrapError> {
         let mut site = Site::new(self, cluster::ROOT);
@@ -111,9 +125,12 @@ impl Tenancy {
             if row["metadata"]["name"] == HOME_CREATORS {
                 row["subjects"] = group_subjects(&self.shard().home_creator_groups);
             }
+            if !self.is_included(&row) {
+                continue;
+            }
             match row["kind"].as_str() {
                 Some("APIExport") => site.ensure_export(row)?,
-                Some("WorkspaceType") => types.push(row),
+                Some("WorkspaceType") => types.push(self.with_included_child(row)),
                 _ => site.ensure_rbac(row)?,
             }
         }
@@ -140,6 +157,22 @@ impl Tenancy {
         ))?;
         site.ensure(self.root_cluster(&locks, &site.now))?;
         Ok((bound.writes, site.writes))
+    }
+
+    /// Whether a row belongs to the server as it was started: some come with a battery.
+    fn is_included(&self, row: &Value) -> bool {
+        let battery = row["metadata"]["annotations"][annotation::BATTERY].as_str();
+        battery.is_none_or(|battery| self.shard().batteries.iter().any(|b| b == battery))
+    }
+
+    /// The type of `root` names a type of a battery for its children, if that is included.
+    fn with_included_child(&self, mut row: Value) -> Value {
+        let child = &mut row["spec"]["defaultChildWorkspaceType"]["name"];
+        let types = |battery: &String| battery == WORKSPACE_TYPES;
+        if *child == "organization" && !self.shard().batteries.iter().any(types) {
+            *child = "universal".into();
+        }
+        row
     }
 
     fn root_cluster(&self, locks: &Locks, now: &str) -> Draft {
@@ -436,6 +469,11 @@ impl<'a> Site<'a> {
                 "spec": spec,
             }),
         );
+        self.ensure_spec(draft)
+    }
+
+    /// Makes the object, or gives it the spec that it should have.
+    fn ensure_spec(&mut self, draft: Draft) -> Result<(), BootstrapError> {
         let Some(found) = self.find(&draft) else {
             return self.ensure(draft);
         };

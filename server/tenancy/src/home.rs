@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 
 /// Name in the URL that stands for the caller's own workspace.
 pub const HOME_NAME: &str = "~";
+/// How long a home may take to become ready before that is an error.
+const PATIENCE_MICROS: i64 = 60_000_000;
 /// Seconds until a client asks again.
 const RETRY_SECONDS: u32 = 1;
 
@@ -30,11 +32,19 @@ impl Tenancy {
         if self.view().logical_cluster(&id).is_none() {
             self.make_home(user, &id).await?;
         }
-        let object = self.view().logical_cluster(&id);
-        object
-            .as_ref()
-            .and_then(shown)
-            .ok_or_else(|| Status::too_many_requests("Creating the home workspace", RETRY_SECONDS))
+        let waits = || Status::too_many_requests("Creating the home workspace", RETRY_SECONDS);
+        let object = self.view().logical_cluster(&id).ok_or_else(waits)?;
+        if let Some(shown) = shown(&object) {
+            return Ok(shown);
+        }
+        let made = object.text(&["metadata", "creationTimestamp"]);
+        let made = made.and_then(|text| hanse_wire::time::parse(&text));
+        let now = self.maker().seams().clock.wall().as_micros();
+        let age = i64::try_from(now).unwrap_or(i64::MAX) - made.unwrap_or_default();
+        Err(match age > PATIENCE_MICROS {
+            true => Status::internal("home workspace is not ready after a minute"),
+            false => waits(),
+        })
     }
 
     async fn make_home(&self, user: &UserInfo, id: &ClusterName) -> Result<()> {

@@ -20,6 +20,8 @@ pub struct ShardConfig {
     pub virtual_workspace_url: String,
     /// Authority of its serving certificate (PEM), for `kube-root-ca.crt`.
     pub ca_pem: String,
+    /// What comes with it: `workspace-types` for the types `organization` and `team`.
+    pub batteries: Vec<String>,
     /// Groups whose members may have a home workspace.
     pub home_creator_groups: Vec<String>,
 }

@@ -66,6 +66,7 @@ impl World {
             external_url: url.clone(),
             virtual_workspace_url: url,
             ca_pem: "PEM".into(),
+            batteries: vec!["workspace-types".into()],
             home_creator_groups: vec!["system:authenticated".into()],
         };
         let maker = Maker::new(seams.clone(), Arc::clone(&forms));

@@ -56,6 +56,24 @@ fn root_is_as_recorded() {
         );
         assert_eq!(world.list(&of.secrets, "root").len(), 5);
         assert_eq!(world.list(&of.crds, "system:bound-crds").len(), 10);
+        let system = world.list(&of.crds, "system:system-crds");
+        let names: Vec<&str> = system
+            .iter()
+            .map(|c| c["metadata"]["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "apibindings.apis.kcp.io",
+                "apiconversions.apis.kcp.io",
+                "apiexportendpointslices.apis.kcp.io",
+                "apiexports.apis.kcp.io",
+                "apiresourceschemas.apis.kcp.io",
+                "clustercachedresourceendpointslices.cache.kcp.io",
+                "clustercachedresources.cache.kcp.io",
+                "logicalclusters.core.kcp.io",
+            ]
+        );
         assert_eq!(world.list(&of.api_bindings, "system:shard").len(), 5);
     });
 }
@@ -123,4 +141,36 @@ fn a_start_that_is_cut_short_is_repeated() {
             }
         });
     }
+}
+
+#[test]
+fn a_server_without_a_battery_lacks_what_comes_with_it() {
+    super::play_with(
+        crate::ShardConfig {
+            batteries: Vec::new(),
+            ..super::shard()
+        },
+        |world| async move {
+            world.tenancy.bootstrap().await.unwrap();
+            let types = world
+                .tenancy
+                .view()
+                .tenancy()
+                .unwrap()
+                .workspace_types
+                .clone();
+            let types = world.list(&types, "root");
+            let names: Vec<&Value> = types.iter().map(|t| &t["metadata"]["name"]).collect();
+            assert_eq!(names, ["home", "root", "universal"]);
+            assert_eq!(
+                types[1]["spec"]["defaultChildWorkspaceType"]["name"],
+                "universal"
+            );
+            let made = world
+                .workspace(&super::admin(), "root", "w", None)
+                .await
+                .unwrap();
+            assert_eq!(made["spec"]["type"]["name"], "universal");
+        },
+    );
 }

@@ -30,6 +30,7 @@ pub(crate) fn shard() -> ShardConfig {
         external_url: url.clone(),
         virtual_workspace_url: url,
         ca_pem: "<removed>".into(),
+        batteries: vec!["workspace-types".into()],
         home_creator_groups: vec!["system:authenticated".into()],
     }
 }
@@ -54,6 +55,14 @@ pub(crate) fn play<F: Future<Output = ()> + Send + 'static>(
 pub(crate) fn play_bare<F: Future<Output = ()> + Send + 'static>(
     story: impl FnOnce(World) -> F + Send + 'static,
 ) {
+    play_with(shard(), story);
+}
+
+/// The same on a shard of its own.
+pub(crate) fn play_with<F: Future<Output = ()> + Send + 'static>(
+    shard: ShardConfig,
+    story: impl FnOnce(World) -> F + Send + 'static,
+) {
     let machine = Simulation::new(7);
     let seams = machine.seams();
     let told: BoxFuture<()> = Box::pin(async move {
@@ -62,7 +71,7 @@ pub(crate) fn play_bare<F: Future<Output = ()> + Send + 'static>(
         let authorizer = Arc::new(Authorizer::new(Arc::new(View::new(hub))));
         let admission = Arc::new(Admission::new(authorizer));
         let maker = Maker::new(seams, Arc::new(Forms::default()));
-        let tenancy = Arc::new(Tenancy::new(admission, shard(), maker));
+        let tenancy = Arc::new(Tenancy::new(admission, shard, maker));
         story(World { tenancy }).await;
     });
     assert_eq!(
