@@ -67,6 +67,22 @@ pub const SUITES: &[Suite] = &[
         chunk: 250,
     },
     Suite {
+        name: "full-disk",
+        about: "a simulated disk that takes no more in the middle of anything",
+        package: "hanse-store-redb",
+        target: &["--test", "power"],
+        filter: "full_disk",
+        chunk: 250,
+    },
+    Suite {
+        name: "damage",
+        about: "flipped, torn and lost blocks of the store: found, or harmless, never served",
+        package: "hanse-store-redb",
+        target: &["--test", "damage"],
+        filter: "",
+        chunk: 500,
+    },
+    Suite {
         name: "kill-server",
         about: "kill -9 of the server under clients: histories linearizable, watches exact",
         package: E2E,

@@ -271,7 +271,7 @@ impl Loop {
                 key,
                 value,
             };
-            record.write(&mut self.record);
+            record.write(version.0, &mut self.record);
             written.numbers.bytes += record.bytes();
             log.insert(version.0, &self.record[..])?;
             versions.push(Some(version));
@@ -388,7 +388,7 @@ fn sweep(log: &mut Log<'_>, records: usize, numbers: &mut Numbers) -> Result<(),
     for item in log.range(numbers.swept + 1..=floor)? {
         let (version, bytes) = item?;
         let version = version.value();
-        let record = Record::read(bytes.value()).ok_or(Failure::Record(version))?;
+        let record = Record::read(version, bytes.value()).ok_or(Failure::Record(version))?;
         if record.previous > 0 {
             gone.push(record.previous);
         }

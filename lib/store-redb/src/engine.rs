@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hanse_seams::{BoxFuture, Seams, Worker};
 use hanse_store::{
     Batch, CommitError, Committed, Entry, LaneQueue, Limits, LogPage, Observer, Page, Queued,
-    Range, ReadError, Retention, Revision, Store, Version,
+    Range, ReadError, Retention, Revision, Store, Verified, Version,
 };
 use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase, ReadableTable};
@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 use crate::acknowledged::Acknowledged;
 use crate::commit::Loop;
 use crate::format::{self, Failure};
-use crate::limits::{CACHE_BYTES, QUEUE_BATCHES};
-use crate::read;
+use crate::limits::{CACHE_BYTES, CHECKED_COMMITS, QUEUE_BATCHES};
+use crate::{read, verify};
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -73,6 +73,14 @@ pub enum OpenError {
         /// The oldest reader that it allows.
         oldest: u64,
         /// What this program reads.
+        ours: u64,
+    },
+    /// The file was written by an earlier version whose records cannot be checked.
+    #[error("the database has format {found}; this program reads {ours} and later")]
+    TooOld {
+        /// The file's format.
+        found: u64,
+        /// The oldest that this program reads.
         ours: u64,
     },
     /// A commit is missing between others.
@@ -155,9 +163,7 @@ impl RedbStore {
         if !path.exists() {
             make(directory, &path, config)?;
         }
-        let database = builder(config).open(&path);
-        let database = database.map_err(|error| opening(&path, error))?;
-        let start = prepare(&database)?;
+        let (database, start) = open_file(config, &path)?;
         let note = directory.join("acknowledged");
         let (note, acknowledged) = Acknowledged::open(&note).map_err(|source| io(&note, source))?;
         if acknowledged > start.revision {
@@ -210,6 +216,24 @@ impl RedbStore {
             shared,
             worker,
             seams: seams.clone(),
+        }
+    }
+
+    /// Lets redb itself compare every page of the file in a directory with its checksum. The
+    /// store must not be open. `Ok(false)` says that pages were damaged.
+    ///
+    /// # Errors
+    /// As for [`RedbStore::open`].
+    pub fn check_pages(config: &Config) -> Result<bool, OpenError> {
+        let path = config.directory.join("hanse.redb");
+        let (mut database, _) = open_file(config, &path)?;
+        let check = std::panic::AssertUnwindSafe(|| database.check_integrity());
+        match std::panic::catch_unwind(check) {
+            Ok(Ok(whole)) => Ok(whole),
+            Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Corrupted(_)))) | Err(_) => {
+                Ok(false)
+            }
+            Ok(Err(error)) => Err(opening(&path, error)),
         }
     }
 
@@ -281,6 +305,21 @@ fn make(directory: &Path, path: &Path, config: &Config) -> Result<(), OpenError>
     named.map_err(|source| io(directory, source))
 }
 
+/// Opens the file. Where its own pages are damaged, redb may stop by an assertion rather than by
+/// an error: that is an answer too, and no reason to take the process down.
+fn open_file(config: &Config, path: &Path) -> Result<(Database, Start), OpenError> {
+    let open = || {
+        let database = builder(config).open(path);
+        let database = database.map_err(|error| opening(path, error))?;
+        let start = prepare(&database)?;
+        Ok((database, start))
+    };
+    std::panic::catch_unwind(open).unwrap_or_else(|_| {
+        let text = format!("{}: its pages are damaged", path.display());
+        Err(OpenError::Database(text))
+    })
+}
+
 fn builder(config: &Config) -> redb::Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(config.cache_bytes);
@@ -321,7 +360,7 @@ fn prepare(database: &Database) -> Result<Start, OpenError> {
     let head = read.open_table(format::HEAD).map_err(Failure::from)?;
     let revision = Revision(format::number(&meta, format::META_REVISION)?);
     let floor = Revision(format::number(&meta, format::META_FLOOR)?);
-    format::check_chain(&log, &head, revision, floor)?;
+    format::check_chain(&log, &head, revision, floor, CHECKED_COMMITS)?;
     Ok(Start {
         revision,
         floor,
@@ -416,6 +455,10 @@ impl Store for RedbStore {
 
     fn log(&self, after: Revision, limit: usize) -> BoxFuture<Result<LogPage, ReadError>> {
         self.reading(move |database| read::log(database, after, limit))
+    }
+
+    fn verify(&self) -> BoxFuture<Result<Verified, ReadError>> {
+        self.reading(|database| verify::all(database).map_err(read::Error::Failed))
     }
 
     fn compact(&self, to: Revision) -> BoxFuture<Result<(), ReadError>> {

@@ -24,5 +24,8 @@ pub const MARK_MILLIS: u64 = 1000;
 /// The bytes between two marks of the log: how finely its size is known.
 pub const MARK_BYTES: u64 = 1 << 20;
 
+/// The most broken things that one verification names.
+pub const FINDINGS_MAX: usize = 1000;
+
 /// How many of the latest commits are checked for gaps when the file is opened.
 pub const CHECKED_COMMITS: u64 = 256;

@@ -25,15 +25,15 @@ impl<E: Into<Failure>> From<E> for Error {
     }
 }
 
-struct Snapshot {
-    log: ReadOnlyTable<u64, &'static [u8]>,
-    head: ReadOnlyTable<&'static [u8], u64>,
-    revision: Revision,
-    floor: Revision,
+pub(crate) struct Snapshot {
+    pub(crate) log: ReadOnlyTable<u64, &'static [u8]>,
+    pub(crate) head: ReadOnlyTable<&'static [u8], u64>,
+    pub(crate) revision: Revision,
+    pub(crate) floor: Revision,
 }
 
 impl Snapshot {
-    fn new(database: &Database) -> Result<Self, Error> {
+    pub(crate) fn new(database: &Database) -> Result<Self, Error> {
         let read = database.begin_read()?;
         let meta = read.open_table(META)?;
         Ok(Self {
@@ -58,9 +58,16 @@ impl Snapshot {
 
     fn entry(&self, key: Bytes, version: u64) -> Result<Entry, Error> {
         let value = with_record(&self.log, version, |record| {
-            record.value.map(Bytes::copy_from_slice)
-        })?;
-        let value = value.ok_or(Failure::Record(version))?;
+            let same = record.key == key;
+            record.value.filter(|_| same).map(Bytes::copy_from_slice)
+        });
+        // Whoever operates this wants to know what it was.
+        let damaged = |_| Failure::Value {
+            key: String::from_utf8_lossy(&key).into_owned(),
+            version,
+        };
+        let value = value.and_then(|value| value.ok_or(Failure::Record(version)));
+        let value = value.map_err(damaged)?;
         Ok(Entry {
             key,
             version: Version(version),
@@ -80,7 +87,8 @@ impl Snapshot {
         }
         for item in self.log.range(at.end().0 + 1..)? {
             let (version, bytes) = item?;
-            let record = Record::read(bytes.value()).ok_or(Failure::Record(version.value()))?;
+            let record = Record::read(version.value(), bytes.value())
+                .ok_or(Failure::Record(version.value()))?;
             if wanted(record.key) && !undone.contains_key(record.key) {
                 // The first record after `at` knows what was there at `at`.
                 let before = (record.previous > 0).then_some(record.previous);
@@ -190,7 +198,7 @@ pub(crate) fn log(database: &Database, after: Revision, limit: usize) -> Result<
     for (changes, item) in snapshot.log.range(after.end().0 + 1..)?.enumerate() {
         let (version, bytes) = item?;
         let version = Version(version.value());
-        let record = Record::read(bytes.value()).ok_or(Failure::Record(version.0))?;
+        let record = Record::read(version.0, bytes.value()).ok_or(Failure::Record(version.0))?;
         let change = Change {
             version,
             key: Bytes::copy_from_slice(record.key),

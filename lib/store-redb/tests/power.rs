@@ -1,5 +1,6 @@
 //! Power cuts: the disk stops in the middle of anything, what was not synced is lost in part, and
-//! the store opens again with everything that was acknowledged and nothing by halves.
+//! the store opens again with everything that was acknowledged and nothing by halves. So it does
+//! when the disk was full.
 //!
 //! The file is made before the first cut: a new store gets its name only when it is whole.
 //! `HANSE_ROUNDS=N` says how many disks are tried, the first with the seed `HANSE_SEED`.
@@ -211,6 +212,40 @@ fn power_cuts_lose_nothing_that_was_acknowledged() {
         commits += cuts(seed, false).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     }
     println!("{commits} commits");
+    assert!(
+        commits > rounds * 20,
+        "too little happened to prove anything: {commits} commits"
+    );
+}
+
+/// A disk that takes no more: the store says so to everybody and stops, and with room again it
+/// opens with all that was acknowledged.
+fn full(seed: u64) -> Result<u64, String> {
+    let chance = Simulation::new(seed ^ 0xf011);
+    let told = Arc::new(Mutex::new(Told::default()));
+    let mut disk = check(SimulatedDisk::new(), &told)?;
+    for _ in 0..4 {
+        disk.fail_after(chance.below(600));
+        let storage = Storage {
+            disk: disk.clone(),
+            lies: false,
+        };
+        life(chance.u64(), storage, &told);
+        disk.fail_after(u64::MAX >> 1);
+        disk = check(disk, &told)?;
+    }
+    let commits = told.lock().revision.0;
+    Ok(commits)
+}
+
+#[test]
+fn a_full_disk_loses_nothing_that_was_acknowledged() {
+    let rounds = variable("HANSE_ROUNDS").unwrap_or(40);
+    let first = variable("HANSE_SEED").unwrap_or(0) << 32;
+    let mut commits = 0;
+    for seed in first..first + rounds {
+        commits += full(seed).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    }
     assert!(
         commits > rounds * 20,
         "too little happened to prove anything: {commits} commits"

@@ -253,15 +253,19 @@ fn other_formats_are_refused_by_name() {
         reopen(directory.path())
     };
     assert!(matches!(
-        state(3, 2),
+        state(4, 3),
         Err(OpenError::TooNew {
-            found: 3,
-            oldest: 2,
-            ours: 1
+            found: 4,
+            oldest: 3,
+            ours: 2
         })
     ));
     assert!(matches!(state(0, 0), Err(OpenError::NoFormat)));
-    assert_eq!(state(3, 1).unwrap(), Revision(1));
+    assert!(matches!(
+        state(1, 1),
+        Err(OpenError::TooOld { found: 1, ours: 2 })
+    ));
+    assert_eq!(state(3, 2).unwrap(), Revision(1));
 }
 
 #[test]

@@ -314,6 +314,17 @@ pub struct LogPage {
     pub more: bool,
 }
 
+/// What a look at everything found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Keys that have a value.
+    pub keys: u64,
+    /// Writes that are still there, of the present and the past.
+    pub records: u64,
+    /// What is broken, each by its name; empty when all is well.
+    pub findings: Vec<String>,
+}
+
 /// Who is told of commits as they happen.
 pub trait Observer: Send + Sync + 'static {
     /// Called with the next commits in order, once each, when they are durable and before their
@@ -371,6 +382,12 @@ pub trait Store: Send + Sync + 'static {
     /// The commits after a revision, whole ones, until about `limit` changes or the end. After
     /// the latest revision there is nothing, which is no error.
     fn log(&self, after: Revision, limit: usize) -> BoxFuture<Result<LogPage, ReadError>>;
+
+    /// Looks at everything that is stored and names what is broken, as of one moment, while
+    /// commits go on. Engines without a form of their own at rest have nothing to look at.
+    fn verify(&self) -> BoxFuture<Result<Verified, ReadError>> {
+        Box::pin(std::future::ready(Ok(Verified::default())))
+    }
 
     /// Makes `to` the oldest revision that can be read, or the latest one if that is lower; never
     /// lowers it. The space may be freed later.

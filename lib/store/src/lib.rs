@@ -19,7 +19,7 @@ mod version;
 
 pub use contract::{
     Attachment, Batch, Change, Check, Commit, CommitError, Committed, Entry, Expect, LogPage,
-    Observer, Op, Page, Place, Previous, Range, ReadError, Store,
+    Observer, Op, Page, Place, Previous, Range, ReadError, Store, Verified,
 };
 pub use limits::{Limits, Retention};
 pub use memory::MemoryStore;
