@@ -106,7 +106,7 @@ async fn begin(options: &Options, started: Instant) -> Result<Demo> {
 }
 
 /// Installs Gateway API and cert-manager, as a cluster's operator would.
-async fn install(kubeconfig: &Path) -> Result<()> {
+pub async fn install(kubeconfig: &Path) -> Result<()> {
     let kubectl = Kubectl::new(kubeconfig)?;
     for set in ["gateway-api-", "cert-manager-"] {
         let dir = crds(set)?.display().to_string();

@@ -8,6 +8,7 @@
 
 pub mod bench;
 pub mod demo;
+pub mod example;
 pub mod fleet;
 pub mod golden;
 pub mod history;

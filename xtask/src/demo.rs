@@ -1,5 +1,7 @@
 //! The main job in one command: builds everything and hands over to the demo of `e2e`.
 
+use std::process::Command;
+
 use anyhow::{Result, bail};
 
 use crate::project::Project;
@@ -25,31 +27,39 @@ pub struct Args {
 }
 
 pub fn run(project: &Project, args: &Args) -> Result<()> {
-    setup::run(project, &setup::Args::default())?;
-    let mut build = project.cargo(["build", "--bins", "--profile", &args.profile]);
-    for package in ["hanse", "hanse-syncer", "kubectl-hanse", "hanse-e2e"] {
-        build.args(["--package", package]);
-    }
-    let log = project.state("demo")?.join("build.log");
-    stage::quietly("building", &mut build, &log)?;
-    let dir = match args.profile.as_str() {
-        "dev" => "debug",
-        profile => profile,
-    };
-    let binary = |name: &str| project.target.join(dir).join(name);
-    let mut demo = std::process::Command::new(binary("hanse-demo"));
+    let mut demo = program(project, "hanse-demo", &args.profile)?;
     if args.once {
         demo.arg("--once");
     }
     for site in &args.site_kubeconfig {
         demo.args(["--site-kubeconfig", site]);
     }
-    demo.current_dir(&project.root)
-        .env("HANSE_BIN", binary("hanse"))
-        .env("HANSE_SYNCER_BIN", binary("hanse-syncer"))
-        .env("KUBECTL_HANSE_BIN", binary("kubectl-hanse"));
     match demo.status()?.success() {
         true => Ok(()),
         false => bail!("the demo did not come to its end"),
     }
+}
+
+/// A program of `e2e`, built with everything that it runs, ready to be started.
+pub fn program(project: &Project, name: &str, profile: &str) -> Result<Command> {
+    setup::run(project, &setup::Args::default())?;
+    let mut build = project.cargo(["build", "--bins", "--profile", profile]);
+    for package in ["hanse", "hanse-syncer", "kubectl-hanse", "hanse-e2e"] {
+        build.args(["--package", package]);
+    }
+    let log = project.state("demo")?.join("build.log");
+    stage::quietly("building", &mut build, &log)?;
+    let dir = match profile {
+        "dev" => "debug",
+        profile => profile,
+    };
+    let binary = |name: &str| project.target.join(dir).join(name);
+    let mut program = Command::new(binary(name));
+    program
+        .current_dir(&project.root)
+        .env("HANSE_BIN", binary("hanse"))
+        .env("HANSE_SYNCER_BIN", binary("hanse-syncer"))
+        .env("KUBECTL_HANSE_BIN", binary("kubectl-hanse"))
+        .env("KUBECTL_WS_BIN", binary("kubectl-ws"));
+    Ok(program)
 }

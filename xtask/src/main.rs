@@ -8,6 +8,7 @@
 mod bench;
 mod codegen;
 mod demo;
+mod example;
 mod project;
 mod setup;
 mod soak;
@@ -43,6 +44,7 @@ enum Command {
     Tidy(tidy::Args),
     Bench(bench::Args),
     Demo(demo::Args),
+    Example(example::Args),
     Codegen(codegen::Args),
 }
 
@@ -55,6 +57,7 @@ fn main() -> std::process::ExitCode {
         Command::Tidy(args) => tidy::run(&project, &args),
         Command::Bench(args) => bench::run(&project, &args),
         Command::Demo(args) => demo::run(&project, &args),
+        Command::Example(args) => example::run(&project, &args),
         Command::Codegen(args) => codegen::run(&project, &args),
     });
     match outcome {
