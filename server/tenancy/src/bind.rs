@@ -91,7 +91,15 @@ impl Binder {
         self.offer_of(&export, &qualified)
     }
 
-    fn offer_of(&self, export: &Object, qualified: &str) -> Result<Arc<Offer>, NotOffered> {
+    /// What an export offers, under the name by which messages call it.
+    ///
+    /// # Errors
+    /// As [`Binder::offer`].
+    pub(crate) fn offer_of(
+        &self,
+        export: &Object,
+        qualified: &str,
+    ) -> Result<Arc<Offer>, NotOffered> {
         if export
             .text(&["status", "identityHash"])
             .is_none_or(|hash| hash.is_empty())

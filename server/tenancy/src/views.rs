@@ -219,7 +219,7 @@ impl Tenancy {
             .collect()
     }
 
-    fn exports_with_identity(&self, identity: &str) -> Vec<Object> {
+    pub(crate) fn exports_with_identity(&self, identity: &str) -> Vec<Object> {
         let view = self.view();
         let all = view.list(&view.resources().api_exports, &hanse_cache::Scope::Wildcard);
         let same = |o: &Object| o.text(&["status", "identityHash"]).as_deref() == Some(identity);

@@ -113,7 +113,10 @@ impl Controllers {
             .binder()
             .crd_writes(offer, self.tenancy.maker())
         {
-            Ok(crds) => writes.extend(crds),
+            Ok(crds) => {
+                writes.extend(crds);
+                writes.extend(self.claimed_crds(value));
+            }
             Err(text) => {
                 let state = State::no(Severity::Error, "APIResourceSchemaInvalid", text.clone());
                 conditions::set(value, condition::BINDING_UP_TO_DATE, &state, now);
@@ -142,6 +145,33 @@ impl Controllers {
         conditions::set(value, condition::BINDING_UP_TO_DATE, &state, now);
         self.not_completed(value, "NamingConflicts", &why, now);
         Ok(())
+    }
+
+    /// CRDs of resources that the binding's claims are on and that other exports provide: they
+    /// stand on this shard even if nobody here binds them.
+    fn claimed_crds(&self, value: &Value) -> Vec<Write> {
+        let applied = serde_json::json!({"spec": {
+            "permissionClaims": value["status"]["appliedPermissionClaims"]}});
+        let mut writes = Vec::new();
+        for claim in claims::of_binding(&applied) {
+            if claim.identity.is_empty() {
+                continue;
+            }
+            for export in self.tenancy.exports_with_identity(&claim.identity) {
+                let binder = self.tenancy.binder();
+                let Ok(offer) = binder.offer_of(&export, &export.key().name) else {
+                    continue;
+                };
+                let ours = |o: &&Offered| o.group == claim.group && o.resource == claim.resource;
+                let only = Offer {
+                    resources: offer.resources.iter().filter(ours).cloned().collect(),
+                    ..(*offer).clone()
+                };
+                let crds = binder.crd_writes(&only, self.tenancy.maker());
+                writes.extend(crds.unwrap_or_default());
+            }
+        }
+        writes
     }
 
     /// A name of the offered resource that another binding or CRD of the group has.

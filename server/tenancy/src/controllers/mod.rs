@@ -6,6 +6,7 @@
 //! Invariant: a key with nothing to do writes nothing, so every chain of events ends.
 
 mod binding;
+mod bound_crd;
 mod deletion;
 mod export;
 mod logical_cluster;
@@ -13,6 +14,8 @@ mod rbac;
 mod route;
 mod workspace;
 
+#[cfg(test)]
+pub(crate) use bound_crd::UNUSED_MAX;
 pub use route::{Key, Kind};
 
 use crate::tenancy::Tenancy;
@@ -147,6 +150,7 @@ impl Controllers {
             Kind::Export => self.export(key)?,
             Kind::BindingsOf => self.bindings_of(key),
             Kind::Binding => self.binding(key)?,
+            Kind::BoundCrd => self.bound_crd(key),
             Kind::Labels => self.labels(key)?,
             Kind::SlicesOf => self.slices_of(key),
             Kind::Slice => self.slice(key)?,

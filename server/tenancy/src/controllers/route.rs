@@ -1,7 +1,8 @@
 //! From an event to the keys that it concerns, and from a start to all keys that are not settled.
 
 use super::Controllers;
-use hanse_apis::kcp::{annotation, group, label, phase};
+use crate::catalog::bound_resources;
+use hanse_apis::kcp::{annotation, cluster, group, label, phase};
 use hanse_cache::{Event, ListQuery, Object, ResourceId, Scope};
 use hanse_rules::hash;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub enum Kind {
     BindingsOf,
     /// An APIBinding.
     Binding,
+    /// A bound CRD; the name is that of the CRD.
+    BoundCrd,
     /// Claim labels on all objects of a resource; the name is `resource.group`.
     Labels,
     /// All endpoint slices of an export.
@@ -112,6 +115,13 @@ impl Controllers {
                 .into_iter()
                 .for_each(|r| self.add(Kind::Labels, &o.key().cluster, &r));
         });
+        for crd in self
+            .tenancy
+            .view()
+            .list_cluster(&of.crds, cluster::BOUND_CRDS)
+        {
+            self.add(Kind::BoundCrd, cluster::BOUND_CRDS, &crd.key().name);
+        }
         self.each(&of.cluster_roles, |o| {
             if o.raw(&["aggregationRule"]).is_some() {
                 self.add(Kind::Aggregation, &o.key().cluster, "");
@@ -121,6 +131,14 @@ impl Controllers {
 
     /// Shows all objects of a resource on this shard, in steps.
     pub(super) fn each(&self, resource: &ResourceId, mut show: impl FnMut(&Object)) {
+        self.any(resource, |object| {
+            show(object);
+            false
+        });
+    }
+
+    /// True for a resource of which some object on this shard is so.
+    pub(super) fn any(&self, resource: &ResourceId, mut is: impl FnMut(&Object) -> bool) -> bool {
         let mut after = None;
         loop {
             let query = ListQuery {
@@ -130,16 +148,18 @@ impl Controllers {
             };
             let hub = self.tenancy.view().hub();
             let Ok(page) = hub.list(resource, &Scope::Wildcard, &query) else {
-                return;
+                return false;
             };
-            page.objects.iter().for_each(&mut show);
+            if page.objects.iter().any(&mut is) {
+                return true;
+            }
             after = page
                 .objects
                 .last()
                 .filter(|_| page.more)
                 .map(|o| o.key().path());
             if after.is_none() {
-                return;
+                return false;
             }
         }
     }
@@ -254,6 +274,7 @@ impl Controllers {
             self.add(Kind::Binding, &key.cluster, &key.name);
             self.add(Kind::LogicalCluster, &key.cluster, "");
         }
+        self.route_unused(event);
         let exporter = |o: &Object| {
             let cluster = o
                 .text(&["status", "apiExportClusterName"])
@@ -273,9 +294,43 @@ impl Controllers {
         };
         let changed = event.previous().and_then(claims) != claims(object);
         if changed || event.is_delete() {
+            self.route_unclaimed(event);
             let both = std::iter::once(object).chain(event.previous());
             for resource in both.flat_map(|o| self.claimed(o)) {
                 self.add(Kind::Labels, &key.cluster, &resource);
+            }
+        }
+    }
+
+    /// Bound CRDs that a binding no longer needs may be of no use to anybody now.
+    fn route_unused(&self, event: &Event) {
+        let uids = |o: &Object| bound_resources(o).into_iter().map(|b| b.uid);
+        let now: Vec<String> = match event.is_delete() {
+            true => Vec::new(),
+            false => uids(event.object()).collect(),
+        };
+        let before = event.previous().map(uids).into_iter().flatten();
+        for uid in before.filter(|uid| !now.contains(uid)) {
+            self.add(Kind::BoundCrd, cluster::BOUND_CRDS, &uid);
+        }
+    }
+
+    /// As [`Controllers::route_unused`], for what was claimed by identity.
+    fn route_unclaimed(&self, event: &Event) {
+        let claimed = event.previous().map(|o| self.claimed(o));
+        let claimed = claimed.unwrap_or_default();
+        let by_identity = claimed.iter().filter(|name| !name.ends_with('/'));
+        let resources: Vec<&str> = by_identity
+            .filter_map(|name| name.split('/').nth(1))
+            .collect();
+        if resources.is_empty() {
+            return;
+        }
+        let view = self.tenancy.view();
+        for crd in view.list_cluster(&view.resources().crds, cluster::BOUND_CRDS) {
+            let plural = crd.text(&["spec", "names", "plural"]).unwrap_or_default();
+            if resources.contains(&&*plural) {
+                self.add(Kind::BoundCrd, cluster::BOUND_CRDS, &crd.key().name);
             }
         }
     }

@@ -493,3 +493,56 @@ fn an_identity_never_changes() {
         assert_eq!(told["reason"], "IdentityVerificationFailed");
     });
 }
+
+#[test]
+fn bound_crds_that_nobody_needs_go_after_half_an_hour() {
+    play(|world| async move {
+        start(&world);
+        let seams = world.tenancy.maker().seams().clone();
+        provide(&world, "p", json!([])).await;
+        let consumer = workspace(&world, "root", "c").await;
+        let other = workspace(&world, "root", "d").await;
+        let bound = bind(&world, &consumer, "widgets", "root:p", json!([])).await;
+        let uid = bound["status"]["boundResources"][0]["schema"]["UID"].clone();
+        let uid = uid.as_str().unwrap().to_owned();
+        let of = of(&world);
+        let there = || {
+            world
+                .tenancy
+                .view()
+                .get(&of.crds, "system:bound-crds", "", &uid)
+                .is_some()
+        };
+        // Another export claims what the first provides: its CRD is needed without a binding.
+        let identity = bound["status"]["boundResources"][0]["schema"]["identityHash"].clone();
+        let claim = json!({"group": "golden.example.com", "resource": "widgets",
+            "identityHash": identity, "verbs": ["*"]});
+        let claimer = workspace(&world, "root", "q").await;
+        let body = export("widgets", &[], json!([claim]));
+        world
+            .create(&admin(), &claimer, &of.api_exports, body)
+            .await
+            .unwrap();
+        rest(&world).await;
+        let mut accepted = claim;
+        accepted["state"] = "Accepted".into();
+        accepted["selector"] = json!({"matchAll": true});
+        bind(&world, &other, "claims", "root:q", json!([accepted])).await;
+        mark(&world, &of.api_bindings, &consumer, "widgets").await;
+        seams.clock.sleep(crate::controllers::UNUSED_MAX * 2).await;
+        assert!(there(), "a claim needs it");
+        mark(&world, &of.api_bindings, &other, "claims").await;
+        rest(&world).await;
+        let left = world.list(&of.crds, "system:bound-crds");
+        assert!(!there());
+        assert_eq!(left.len(), 10, "those of root stay");
+        // Bound again it is there at once, also before it is old.
+        bind(&world, &consumer, "widgets", "root:p", json!([])).await;
+        assert!(there());
+        mark(&world, &of.api_bindings, &consumer, "widgets").await;
+        seams.clock.sleep(Duration::from_secs(60)).await;
+        assert!(there(), "not yet");
+        seams.clock.sleep(crate::controllers::UNUSED_MAX).await;
+        assert!(!there());
+    });
+}
