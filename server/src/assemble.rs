@@ -14,6 +14,7 @@ use hanse_api::endings::Endings;
 use hanse_api::health::Health;
 use hanse_api::metrics::Metrics;
 use hanse_api::{Parts, Service, version};
+use hanse_auth::authority::Authority;
 use hanse_auth::certificate::ClientCa;
 use hanse_auth::token::Signer;
 use hanse_auth::{Authenticator, Authorizer, StaticTokens, UserInfo, View};
@@ -21,7 +22,7 @@ use hanse_cache::{ClusterName, Hub, ResourceId};
 use hanse_controllers as controllers;
 use hanse_kinds::ResourceDef;
 use hanse_seams::{Seams, Shutdown, Task};
-use hanse_sites::{Authority, Sites};
+use hanse_sites::Sites;
 use hanse_store_redb::RedbStore;
 use hanse_tenancy::catalog::Catalog;
 use hanse_tenancy::controllers::Controllers;
@@ -97,8 +98,10 @@ pub async fn assemble(
         process: process::figures,
     });
     add_checks(&health, &service);
-    let sites = sites(pki, &tenancy, &signer)?;
-    let config = controllers_config(pki, signer, catalog)?;
+    let authority = Authority::from_pem(&pki.client_ca_cert, &pki.client_ca_key)?;
+    let authority = Arc::new(authority);
+    let sites = sites(&authority, &tenancy, &signer)?;
+    let config = controllers_config(pki, authority, signer, catalog);
     let mut tasks = controllers::start(&hub, seams, config, stop);
     tasks.push(seams.spawn("endings", Endings::new(&service).run(stop.clone())));
     tasks.push(seams.spawn("sites", sites.run(stop.clone())));
@@ -240,33 +243,33 @@ fn add_checks(health: &Health, service: &Service) {
 }
 
 /// The hub's half of the way to the physical clusters.
-fn sites(pki: &Pki, tenancy: &Arc<Tenancy>, signer: &Arc<Signer>) -> Result<Arc<Sites>> {
-    let authority = Authority::from_pem(&pki.client_ca_cert, &pki.client_ca_key)?;
+fn sites(
+    authority: &Arc<Authority>,
+    tenancy: &Arc<Tenancy>,
+    signer: &Arc<Signer>,
+) -> Result<Arc<Sites>> {
     let audiences = vec![ISSUER.to_owned()];
     Sites::new(
         Arc::clone(tenancy),
         Arc::clone(signer),
         audiences,
-        Arc::new(authority),
+        Arc::clone(authority),
     )
     .context("the export of sites is missing in root")
 }
 
 fn controllers_config(
     pki: &Pki,
+    authority: Arc<Authority>,
     signer: Arc<Signer>,
     catalog: Arc<Catalog>,
-) -> Result<controllers::Config> {
-    let authority =
-        controllers::certificates::Authority::from_pem(&pki.client_ca_cert, &pki.client_ca_key);
-    Ok(controllers::Config {
+) -> controllers::Config {
+    controllers::Config {
         root_ca: pki.ca_cert.as_str().into(),
-        client_ca: Some(Arc::new(
-            authority.map_err(|why| anyhow!("client-ca: {why}"))?,
-        )),
+        client_ca: Some(authority),
         signer,
         kinds: Arc::new(ServedKinds(catalog)),
-    })
+    }
 }
 
 /// What controllers ask the catalog.

@@ -99,14 +99,19 @@ pub fn requested_groups(request: &str) -> Vec<String> {
     let Ok((_, pem)) = x509_parser::pem::parse_x509_pem(&pem) else {
         return Vec::new();
     };
-    let parsed =
-        x509_parser::certification_request::X509CertificationRequest::from_der(&pem.contents);
+    groups_of_request(&pem.contents)
+}
+
+/// Organisations that a signing request (DER) asks for.
+pub(crate) fn groups_of_request(der: &[u8]) -> Vec<String> {
+    let parsed = x509_parser::certification_request::X509CertificationRequest::from_der(der);
     let Ok((_, parsed)) = parsed else {
         return Vec::new();
     };
     let subject = &parsed.certification_request_info.subject;
     subject
         .iter_organization()
-        .filter_map(|o| Some(o.as_str().ok()?.to_owned()))
+        // Whatever kind of string it is: what looks like a group is one here.
+        .map(|o| String::from_utf8_lossy(o.as_slice()).into_owned())
         .collect()
 }

@@ -8,6 +8,7 @@
 
 mod attributes;
 mod authenticator;
+pub mod authority;
 mod authorizer;
 pub mod certificate;
 pub mod escalation;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hanse_auth::authority::Authority;
 use hanse_auth::token::Signer;
 use hanse_cache::{ClusterName, CommitError, Hub, ReadError, ResourceId};
 use hanse_reconcile::{Outcome, Queue, Rate};
@@ -33,7 +34,7 @@ pub struct Config {
     /// PEM of the CA that signs serving certificates: the `ca.crt` of every namespace.
     pub root_ca: Arc<str>,
     /// Certificate and key (PEM) of the CA that signs client certificates, if this server has them.
-    pub client_ca: Option<Arc<certificates::Authority>>,
+    pub client_ca: Option<Arc<Authority>>,
     /// Signs ServiceAccount tokens.
     pub signer: Arc<Signer>,
     /// Which kinds exist where.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hanse_auth::authority::Authority;
 use hanse_auth::token::Signer;
 use hanse_cache::{
     ClusterName, Document, Expect, Hub, Object, ObjectKey, ResourceId, SchemaHash, Txn, Write,
@@ -158,7 +159,7 @@ fn config() -> Config {
     let signer = Signer::from_pem(key.serialize_pem().as_bytes(), "https://test").unwrap();
     Config {
         root_ca: "CA".into(),
-        client_ca: None,
+        client_ca: Some(Arc::new(authority())),
         signer: Arc::new(signer),
         kinds: Arc::new(Table),
     }
@@ -572,31 +573,65 @@ fn events_expire() {
     });
 }
 
-#[test]
-fn client_certificates_are_signed_once_approved() {
+fn authority() -> Authority {
     let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let key = rcgen::KeyPair::generate().unwrap();
     let ca = params.self_signed(&key).unwrap();
-    let authority =
-        crate::certificates::Authority::from_pem(&ca.pem(), &key.serialize_pem()).unwrap();
-    let request = |organisation: &str| {
-        let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
-        params
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, "user");
-        params
-            .distinguished_name
-            .push(rcgen::DnType::OrganizationName, organisation);
-        let key = rcgen::KeyPair::generate().unwrap();
-        params.serialize_request(&key).unwrap().pem().unwrap()
-    };
-    let now = 1_790_000_000_000_000;
-    let hour = Duration::from_secs(3600);
-    let pem = authority.sign(&request("team"), now, hour).unwrap();
-    assert!(pem.contains("BEGIN CERTIFICATE"));
-    let error = authority
-        .sign(&request("system:masters"), now, hour)
-        .unwrap_err();
-    assert!(error.contains("system:masters group is not allowed"));
+    Authority::from_pem(&ca.pem(), &key.serialize_pem()).unwrap()
+}
+
+fn certificate_request(organisation: &str) -> String {
+    let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
+    let names = [
+        (rcgen::DnType::CommonName, "user"),
+        (rcgen::DnType::OrganizationName, organisation),
+    ];
+    for (ty, text) in names {
+        params.distinguished_name.push(ty, text);
+    }
+    let key = rcgen::KeyPair::generate().unwrap();
+    params.serialize_request(&key).unwrap().pem().unwrap()
+}
+
+#[test]
+fn client_certificates_are_signed_once_approved() {
+    let requests = ResourceId::new("certificates.k8s.io", "certificatesigningrequests", "");
+    play(move |s| async move {
+        let put = async |name: &str, organisation: &str, approved: bool| {
+            let request = certificate_request(organisation);
+            let mut value = json!({
+                "apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest",
+                "metadata": {"name": name, "creationTimestamp": "2026-01-01T00:00:00Z"},
+                "spec": {"signerName": "kubernetes.io/kube-apiserver-client",
+                    "request": hanse_wire::base64::encode(request.as_bytes())},
+            });
+            if approved {
+                value["status"] = json!({"conditions": [{"type": "Approved", "status": "True"}]});
+            }
+            s.put(&requests, "", value).await;
+        };
+        put("waits", "team", false).await;
+        put("good", "team", true).await;
+        put("master", "system:masters", true).await;
+        s.rest().await;
+        let of = |name: &str| s.hub.get(&Story::key(&requests, "", name)).unwrap().value();
+        assert!(of("waits").get("status").is_none());
+        let issued = of("good")["status"]["certificate"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let pem = hanse_wire::base64::decode(&issued).unwrap();
+        assert!(
+            String::from_utf8(pem)
+                .unwrap()
+                .contains("BEGIN CERTIFICATE")
+        );
+        let refused = of("master");
+        assert!(refused["status"].get("certificate").is_none());
+        let conditions = get_array(&refused, &["status", "conditions"]);
+        let failed = conditions.iter().find(|c| c["type"] == "Failed").unwrap();
+        let why = failed["message"].as_str().unwrap();
+        assert!(why.contains("system:masters group is not allowed"), "{why}");
+    });
 }

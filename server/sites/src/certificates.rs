@@ -5,6 +5,7 @@
 //! token makes at most one certificate: approval and the mark on the account are one commit.
 
 use hanse_apis::sites::{self, SiteSpec, SiteStatus, names};
+use hanse_auth::authority::{Order, Subject};
 use hanse_auth::token::account_user;
 use hanse_cache::{DocumentError, Object};
 use serde_json::{Value, json};
@@ -124,12 +125,18 @@ fn decide(
     let pem = String::from_utf8(pem).map_err(|_| "spec.request is not PEM")?;
     let mut serial = [0u8; 16];
     sites.tenancy.maker().seams().rng.fill(&mut serial);
-    // A serial number is positive.
-    serial[0] &= 0x7f;
-    let certificate = sites
-        .authority
-        .sign(&pem, cluster, sites.seconds(), spec.certificate(), serial)
-        .map_err(|e| e.to_string())?;
+    let subject = Subject::Named {
+        organization: &format!("{}{cluster}", names::SYNCER_GROUP),
+        name: &format!("{}{cluster}", names::SYNCER_USER),
+    };
+    let order = Order {
+        request: &pem,
+        subject,
+        now: sites.seconds(),
+        seconds: spec.certificate(),
+        serial,
+    };
+    let certificate = sites.authority.sign(&order).map_err(|e| e.to_string())?;
     let site = status.cluster_uid.is_empty().then(|| {
         status.cluster_uid = uid;
         sites::write(&mut joined, "status", &status);

@@ -8,7 +8,6 @@
 //! a turn that finds everything right writes nothing (rule 3). Deliberately elsewhere: what is
 //! decided (`hanse-projection`), and everything that happens below (`syncer/agent`).
 
-pub mod authority;
 mod bootstrap;
 mod certificates;
 pub mod ids;
@@ -25,6 +24,5 @@ pub mod turn;
 #[cfg(test)]
 mod tests;
 
-pub use authority::{Authority, AuthorityError};
 pub use bootstrap::bootstrap;
 pub use run::{Key, Sites};

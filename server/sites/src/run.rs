@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hanse_apis::sites::{PlacementSpec, Source, names};
+use hanse_auth::authority::Authority;
 use hanse_auth::token::Signer;
 use hanse_cache::{
     ClusterName, CommitError, DocumentError, Event, Object, ObjectKey, ReadError, ResourceId, Scope,
@@ -18,7 +19,6 @@ use hanse_seams::{Seams, Shutdown};
 use hanse_tenancy::Tenancy;
 use parking_lot::Mutex;
 
-use crate::authority::Authority;
 use crate::ids::Ids;
 use crate::limits::{COUNT_PAUSE, EVENTS, WORKERS};
 use crate::turn::Turn;

@@ -15,7 +15,8 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 
 use crate::turn::{Turn, hold};
-use crate::{Authority, Sites, bootstrap};
+use crate::{Sites, bootstrap};
+use hanse_auth::authority::Authority;
 
 /// Where tenant and operator live in these tests.
 const HOME: &str = "root";

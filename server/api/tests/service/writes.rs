@@ -234,3 +234,46 @@ async fn an_inactive_workspace_shows_only_why() {
     );
     assert_eq!(world.ask(&format!("GET {MAPS}"), None).await.0, 200);
 }
+
+#[tokio::test]
+async fn a_certificate_request_proves_that_its_sender_has_the_key() {
+    let world = World::new().await;
+    let requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "ann");
+    let der = params.serialize_request(&key).unwrap().der().to_vec();
+    let pem = |der: &[u8]| {
+        let text = hanse_wire::base64::encode(der);
+        let lines: Vec<&str> = text
+            .as_bytes()
+            .chunks(64)
+            .map(|line| std::str::from_utf8(line).unwrap())
+            .collect();
+        let label = "CERTIFICATE REQUEST-----";
+        format!(
+            "-----BEGIN {label}\n{}\n-----END {label}\n",
+            lines.join("\n")
+        )
+    };
+    let body = |name: &str, der: &[u8]| {
+        json!({
+            "apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest",
+            "metadata": {"name": name},
+            "spec": {"signerName": "kubernetes.io/kube-apiserver-client", "usages": ["client auth"],
+                "request": hanse_wire::base64::encode(pem(der).as_bytes())},
+        })
+    };
+    let line = format!("POST {requests}");
+    let (code, made) = world.ask(&line, Some(body("good", &der))).await;
+    assert_eq!(code, 201, "{made}");
+    let mut forged = der.clone();
+    let at = forged.windows(3).position(|w| w == b"ann").unwrap();
+    forged[at..at + 3].copy_from_slice(b"bob");
+    let (code, refused) = world.ask(&line, Some(body("bad", &forged))).await;
+    assert_eq!(code, 422);
+    let why = refused["message"].as_str().unwrap();
+    assert!(why.ends_with("x509: ECDSA verification failure"), "{why}");
+}

@@ -36,6 +36,9 @@ const USAGES: [&str; 23] = [
     "timestamping",
 ];
 const MIN_SECONDS: i64 = 600;
+/// Kinds of keys.
+const RSA: &str = "1.2.840.113549.1.1.1";
+const ED25519: &str = "1.3.101.112";
 const LEGACY: &str = "kubernetes.io/legacy-unknown";
 
 /// The spec never changes; what else does depends on the subresource.
@@ -104,9 +107,18 @@ fn parse_request(encoded: &str) -> Result<(), String> {
     };
     let (_, request) = X509CertificationRequest::from_der(&block.contents)
         .map_err(|err| format!("asn1: syntax error: {err}"))?;
-    // The signature proves that the requester has the key; checking it is the signer's business.
-    drop(request);
-    Ok(())
+    // Whoever signs checks this as well; refused here, its owner knows at once.
+    if request.verify_signature().is_ok() {
+        return Ok(());
+    }
+    // As Go says it, which names the kind of key in its own way.
+    let algorithm = request.certification_request_info.subject_pki.algorithm;
+    Err(match algorithm.algorithm.to_id_string().as_str() {
+        RSA => "crypto/rsa: verification error",
+        ED25519 => "x509: Ed25519 verification failure",
+        _ => "x509: ECDSA verification failure",
+    }
+    .to_owned())
 }
 
 fn usages(csr: &Value, path: &Path, errors: &mut ErrorList) {
