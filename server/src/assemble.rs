@@ -31,7 +31,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use crate::config::Config;
-use crate::kubeconfig::{Admin, KCP_ADMIN, Layout, SHARD_ADMIN, USER};
+use crate::kubeconfig::{self, Admin, KCP_ADMIN, Layout, SHARD_ADMIN, USER};
 use crate::pki::Pki;
 use crate::process;
 
@@ -158,6 +158,11 @@ fn add_administrators(
     seams: &Seams,
     tokens: &mut StaticTokens,
 ) -> Result<()> {
+    let random = || {
+        let mut bytes = [0; 16];
+        seams.rng.fill(&mut bytes);
+        bytes
+    };
     let admin = Admin::ensure(
         &Layout {
             kubeconfig: &config.kubeconfig,
@@ -166,22 +171,17 @@ fn add_administrators(
             ca_cert: trusted(config, pki),
             with_user: config.batteries.iter().any(|battery| battery == "user"),
         },
-        || {
-            let mut bytes = [0; 16];
-            seams.rng.fill(&mut bytes);
-            bytes
-        },
+        random,
     )?;
-    tokens.insert(
-        &admin.shard_admin,
-        UserInfo::new(SHARD_ADMIN, &["system:masters"]),
-    );
-    tokens.insert(
-        &admin.kcp_admin,
-        UserInfo::new(KCP_ADMIN, &["system:kcp:admin"]),
-    );
+    let mut insert = |token: &str, name: &str, groups: &[&str]| {
+        let mut user = UserInfo::new(name, groups);
+        user.uid = kubeconfig::uuid(random());
+        tokens.insert(token, user);
+    };
+    insert(&admin.shard_admin, SHARD_ADMIN, &["system:masters"]);
+    insert(&admin.kcp_admin, KCP_ADMIN, &["system:kcp:admin"]);
     if let Some(token) = &admin.user {
-        tokens.insert(token, UserInfo::new(USER, &[]));
+        insert(token, USER, &[]);
     }
     Ok(())
 }

@@ -51,7 +51,7 @@ impl Admin {
     /// # Errors
     /// Files that cannot be read or written.
     pub fn ensure(layout: &Layout<'_>, mut random: impl FnMut() -> [u8; 16]) -> Result<Self> {
-        let mut fresh = || token(random());
+        let mut fresh = || uuid(random());
         let kept = kept_token(layout)?;
         let admin = Self {
             shard_admin: kept.clone().unwrap_or_else(&mut fresh),
@@ -129,8 +129,8 @@ fn kept_token(layout: &Layout<'_>) -> Result<Option<String>> {
         .find(|token| Sha256::digest(token.as_bytes()).as_slice() == hash))
 }
 
-/// A token in the shape of a UUID: 128 random bits, without claims about their meaning.
-fn token(bytes: [u8; 16]) -> String {
+/// 128 random bits in the shape of a UUID, without claims about their meaning.
+pub fn uuid(bytes: [u8; 16]) -> String {
     let hex = bytes
         .iter()
         .fold(String::with_capacity(32), |mut hex, byte| {

@@ -67,9 +67,16 @@ pub fn compare(path: &str, expected: &Value, actual: &Value, found: &mut Vec<Dif
             }
         }
         (Value::Array(expected), Value::Array(actual)) => {
-            match (by_name(expected), by_name(actual)) {
-                (Some(expected), Some(actual)) => named(path, &expected, &actual, found),
-                _ => listed(path, expected, actual, found),
+            let both = match (by_name(expected), by_name(actual)) {
+                (Some(expected), Some(actual)) => Some((expected, actual)),
+                // A list without names and an empty one differ in each name.
+                (Some(expected), None) if actual.is_empty() => Some((expected, Named::new())),
+                (None, Some(actual)) if expected.is_empty() => Some((Named::new(), actual)),
+                _ => None,
+            };
+            match both {
+                Some((expected, actual)) => named(path, &expected, &actual, found),
+                None => listed(path, expected, actual, found),
             }
         }
         (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64() => {}
@@ -134,10 +141,64 @@ fn named(path: &str, expected: &Named<'_>, actual: &Named<'_>, found: &mut Vec<D
 
 type Named<'a> = BTreeMap<String, (usize, &'a Value)>;
 
+/// Leaves of all lists of named things what both sides have.
+pub fn keep_common(expected: &mut Value, actual: &mut Value) {
+    match (expected, actual) {
+        (Value::Object(expected), Value::Object(actual)) => {
+            for (key, value) in expected {
+                if let Some(other) = actual.get_mut(key) {
+                    keep_common(value, other);
+                }
+            }
+        }
+        (Value::Array(expected), Value::Array(actual)) => {
+            let names = |list: &[Value]| -> Option<Vec<String>> {
+                let named = by_name(list)?;
+                let mut names: Vec<_> = named.into_iter().map(|(k, (at, _))| (at, k)).collect();
+                names.sort_unstable();
+                Some(names.into_iter().map(|(_, name)| name).collect())
+            };
+            let (Some(left), Some(right)) = (names(expected), names(actual)) else {
+                let both = expected.iter_mut().zip(actual);
+                return both.for_each(|(expected, actual)| keep_common(expected, actual));
+            };
+            let retain = |list: &mut Vec<Value>, own: &[String], other: &[String]| {
+                let mut own = own.iter();
+                list.retain(|_| own.next().is_some_and(|name| other.contains(name)));
+            };
+            retain(expected, &left, &right);
+            retain(actual, &right, &left);
+            for (value, name) in expected
+                .iter_mut()
+                .zip(left.iter().filter(|n| right.contains(n)))
+            {
+                let at = right
+                    .iter()
+                    .filter(|n| left.contains(n))
+                    .position(|n| n == name);
+                if let Some(other) = at.and_then(|at| actual.get_mut(at)) {
+                    keep_common(value, other);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 /// The elements by the name of the object that each is or holds, where all have one of their own.
+/// Texts are their own names.
 fn by_name(list: &[Value]) -> Option<Named<'_>> {
+    if list.is_empty() {
+        return None;
+    }
     let mut named = BTreeMap::new();
     for (place, value) in list.iter().enumerate() {
+        if let Value::String(text) = value {
+            if named.insert(text.clone(), (place, value)).is_some() {
+                return None;
+            }
+            continue;
+        }
         let object = value.get("object").unwrap_or(value);
         let metadata = object.get("metadata");
         let name = match metadata.and_then(|metadata| metadata.get("name")?.as_str()) {
@@ -221,6 +282,38 @@ mod tests {
         assert_eq!(paths(expected.clone(), actual), ["[a] at 0", "[c].x"]);
         let swapped = json!([object("b", 2), object("a", 1), object("c", 3)]);
         assert_eq!(paths(expected, swapped), [" order"]);
+    }
+
+    #[test]
+    fn texts_are_compared_as_a_set_and_then_in_order() {
+        assert_eq!(
+            paths(json!(["a", "b"]), json!(["b", "c"])),
+            ["[a] at 0", "[c] at 1"]
+        );
+        assert_eq!(paths(json!(["a", "b"]), json!(["b", "a"])), [" order"]);
+        assert_eq!(paths(json!(["a"]), json!([])), ["[a] at 0"]);
+    }
+
+    #[test]
+    fn only_what_both_have_is_common() {
+        let list = |names: &[&str]| {
+            let items: Vec<Value> = names
+                .iter()
+                .map(|n| json!({"name": n, "verbs": names}))
+                .collect();
+            json!({"items": items, "kind": "List"})
+        };
+        let (mut left, mut right) = (list(&["a", "b", "c"]), list(&["c", "x", "b"]));
+        keep_common(&mut left, &mut right);
+        let of = |names: &[&str], verbs: &[&str]| {
+            let items: Vec<Value> = names
+                .iter()
+                .map(|n| json!({"name": n, "verbs": verbs}))
+                .collect();
+            json!({"items": items, "kind": "List"})
+        };
+        assert_eq!(left, of(&["b", "c"], &["b", "c"]));
+        assert_eq!(right, of(&["c", "b"], &["c", "b"]));
     }
 
     #[test]

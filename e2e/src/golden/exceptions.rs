@@ -19,7 +19,8 @@ pub struct Exception {
     pub file: String,
     /// The entries, counted from 0.
     pub entries: Vec<usize>,
-    /// Only differences below one of these paths; all of them when it is left out.
+    /// Only differences below one of these paths, or that begin so where one ends with `*`; all
+    /// of them when it is left out.
     #[serde(default)]
     pub paths: Vec<String>,
     /// Whether it is meant to stay.
@@ -92,6 +93,9 @@ impl Exception {
     fn covers(&self, path: &str) -> bool {
         self.paths.is_empty()
             || self.paths.iter().any(|prefix| {
+                if let Some(prefix) = prefix.strip_suffix('*') {
+                    return path.starts_with(prefix);
+                }
                 path.strip_prefix(&**prefix)
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[', ' ']))
             })
@@ -134,6 +138,16 @@ mod tests {
         assert_eq!(rest.len(), 2);
         assert!(rest[0].starts_with("1 (GET /api): specific"));
         assert!(rest[1].starts_with("2 (GET /api): spec.a"));
+    }
+
+    #[test]
+    fn a_star_excuses_every_path_that_begins_so() {
+        let findings = [
+            finding(1, "paths[/healthz/a]"),
+            finding(1, "paths[/version]"),
+        ];
+        let rest = apply(&findings, &[exception(&[1], &["paths[/healthz/*"])]);
+        assert_eq!(rest.len(), 1);
     }
 
     #[test]

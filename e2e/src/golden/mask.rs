@@ -10,7 +10,7 @@ use regex::{Captures, Regex};
 use serde_json::{Map, Value};
 
 /// Managers under which servers and their controllers write their own objects.
-const SERVER_MANAGERS: [&str; 9] = [
+const SERVER_MANAGERS: [&str; 12] = [
     "kube-apiserver",
     "kube-controller-manager",
     "kube-scheduler",
@@ -18,8 +18,11 @@ const SERVER_MANAGERS: [&str; 9] = [
     "apibinding-reconciler-locks",
     "hanse",
     "kcp",
+    "kcp-apibinding",
     "kwok",
+    "root",
     "unknown",
+    "validatingadmissionpolicy-status",
 ];
 
 /// Texts that differ, and what they become. The first match of the list wins at each place.
@@ -27,6 +30,10 @@ static TEXTS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
     let texts = [
         (
             r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)",
+            "{time}",
+        ),
+        (
+            r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT",
             "{time}",
         ),
         (
@@ -72,6 +79,11 @@ pub struct Mask {
     pub ignore_cluster: bool,
 }
 
+/// The annotation with the logical cluster as objects have it that messages quote.
+static QUOTED_CLUSTER: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r#",\\*"annotations\\*":\{\\*"kcp\.io/cluster\\*":\\*"[a-z0-9]+\\*"\}"#).ok()
+});
+
 impl Mask {
     /// A recorded text with the ids of this server.
     pub fn to_actual(&self, text: &str) -> String {
@@ -96,9 +108,17 @@ impl Mask {
         if !self.prefix.is_empty() {
             text = text.replace(&self.prefix, "");
         }
+        if let Some(quoted) = QUOTED_CLUSTER.as_ref().filter(|_| self.ignore_cluster) {
+            text = quoted.replace_all(&text, "").into_owned();
+        }
         for (pattern, to) in TEXTS.iter() {
             text = pattern
                 .replace_all(&text, |found: &Captures<'_>| {
+                    let whole = &found[0];
+                    // Long names of kinds have no digit, hashes of that length have.
+                    if *to == "{hash}" && !whole.contains(|c: char| c.is_ascii_digit()) {
+                        return whole.to_owned();
+                    }
                     let first = found.get(1).map_or("", |group| group.as_str());
                     to.replace("$1", first)
                 })
@@ -212,7 +232,7 @@ mod tests {
 
     #[test]
     fn every_pattern_compiles() {
-        assert_eq!(TEXTS.len(), 11);
+        assert_eq!(TEXTS.len(), 12);
         assert!(AGE.is_some());
     }
 
@@ -232,6 +252,13 @@ mod tests {
         assert_eq!(Mask::default().text(text), expected);
         let text = r#"{\"resourceVersion\":\"323\",\"a\":1}"#;
         assert_eq!(Mask::default().text(text), text.replace("323", "{version}"));
+        for name in ["validatingadmissionpolicybindings", "Sat, 7 Nov 2026"] {
+            assert_eq!(Mask::default().text(name), name);
+        }
+        assert_eq!(
+            Mask::default().text("Sat, 21 Nov 2026 02:42:01 GMT"),
+            "{time}"
+        );
     }
 
     #[test]
@@ -271,5 +298,7 @@ mod tests {
         };
         let object = json!({"annotations": {"kcp.io/cluster": "abc"}, "name": "a"});
         assert_eq!(masked(&mask, object), json!({"name": "a"}));
+        let quoted = r#"{\"a\":1,\"annotations\":{\"kcp.io/cluster\":\"x1\"}}"#;
+        assert_eq!(mask.text(quoted), r#"{\"a\":1}"#);
     }
 }

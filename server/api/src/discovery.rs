@@ -91,7 +91,7 @@ impl Groups {
             .map(|group| {
                 let mut value = group.document();
                 // Kubernetes' own groups name the server's address, those of CRDs do not.
-                if group_rank(&group.name) < GROUP_ORDER.len() {
+                if group.is_native() {
                     value["serverAddressByClientCIDRs"] = addresses(address);
                 }
                 value
@@ -111,7 +111,7 @@ impl Groups {
 
     /// `/apis/{group}/{version}` or `/api/v1` as APIResourceList.
     #[must_use]
-    pub fn resource_list(&self, group: &str, version: &str) -> Option<Value> {
+    pub fn resource_list(&self, group: &str, version: &str, is_view: bool) -> Option<Value> {
         let found = self
             .find(group)?
             .versions
@@ -120,7 +120,7 @@ impl Groups {
         let resources: Vec<Value> = found
             .resources
             .iter()
-            .flat_map(|def| legacy_entries(def))
+            .flat_map(|def| legacy_entries(def, is_view))
             .collect();
         let group_version = if group.is_empty() {
             version.to_owned()
@@ -156,11 +156,11 @@ impl Groups {
         })
     }
 
-    /// Paths of discovery itself, for the index at `/`.
+    /// Paths of discovery itself, for the index at `/`: those of Kubernetes' own groups.
     pub fn paths(&self) -> impl Iterator<Item = String> {
         self.0
             .iter()
-            .filter(|group| !group.name.is_empty())
+            .filter(|group| group.is_native() && !group.name.is_empty())
             .flat_map(|group| {
                 let root = format!("/apis/{}", group.name);
                 let versions = group.versions.iter().map({
@@ -173,6 +173,10 @@ impl Groups {
 }
 
 impl Group {
+    fn is_native(&self) -> bool {
+        group_rank(&self.name) < GROUP_ORDER.len()
+    }
+
     fn document(&self) -> Value {
         let version = |v: &Version| {
             let group_version = format!("{}/{}", self.name, v.version);
@@ -235,13 +239,18 @@ fn put_names(entry: &mut Value, def: &ResourceDef) {
     }
 }
 
-fn legacy_entries(def: &ResourceDef) -> Vec<Value> {
+/// The entries of a resource and its subresources. Views sort the verbs, as kcp's do.
+fn legacy_entries(def: &ResourceDef, is_view: bool) -> Vec<Value> {
+    let mut verbs = verbs(def);
+    if is_view {
+        verbs.sort_unstable();
+    }
     let mut own = json!({
         "name": def.plural.as_str(),
         "singularName": def.singular.as_str(),
         "namespaced": def.namespaced,
         "kind": def.kind.as_str(),
-        "verbs": verbs(def),
+        "verbs": verbs,
     });
     put_names(&mut own, def);
     let hash = def.storage_version_hash();

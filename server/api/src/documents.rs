@@ -24,12 +24,14 @@ pub struct Document {
     pub bytes: Bytes,
     /// Upper-case hexadecimal digits of its SHA-512.
     pub hash: String,
+    /// When it was made here, seconds since 1970.
+    pub made: i64,
 }
 
 impl Document {
-    /// Names bytes by their content.
+    /// Names bytes by their content. `made` are seconds since 1970.
     #[must_use]
-    pub fn new(bytes: Vec<u8>) -> Self {
+    pub fn new(bytes: Vec<u8>, made: i64) -> Self {
         use sha2::Digest;
         let digest = sha2::Sha512::digest(&bytes);
         let hash = digest
@@ -41,6 +43,7 @@ impl Document {
         Self {
             bytes: bytes.into(),
             hash,
+            made,
         }
     }
 
@@ -59,6 +62,35 @@ impl Document {
         };
         answer.with_header(header::ETAG, &tag)
     }
+
+    /// The same with the time at which it was made, as OpenAPI documents have it.
+    #[must_use]
+    pub fn dated(&self, content_type: &'static str, if_none_match: Option<&str>) -> Answer {
+        self.answer(content_type, if_none_match)
+            .with_header(header::LAST_MODIFIED, &http_date(self.made))
+    }
+}
+
+/// `Sat, 21 Nov 2026 02:42:01 GMT`.
+#[must_use]
+pub fn http_date(seconds: i64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let text = hanse_wire::time::format(seconds.saturating_mul(1_000_000));
+    // 2026-11-21T02:42:01Z
+    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
+    let month = part(5, 7).parse::<usize>().unwrap_or(1).clamp(1, 12);
+    let day = usize::try_from(seconds.div_euclid(24 * 3600).rem_euclid(7)).unwrap_or(0);
+    format!(
+        "{}, {} {} {} {} GMT",
+        DAYS[day],
+        part(8, 10),
+        MONTHS[month - 1],
+        part(0, 4),
+        part(11, 19)
+    )
 }
 
 type Key = ([u8; 32], String);
@@ -85,18 +117,19 @@ impl Documents {
     }
 
     /// The document called `name` of the surface with this hash, made by `make` when it is not
-    /// there. Two callers at once may both make it; the bytes are the same.
+    /// there; `now` are seconds since 1970. Two callers at once may both make it; the bytes are the same.
     pub fn get(
         &self,
         surface: [u8; 32],
         name: &str,
+        now: i64,
         make: impl FnOnce() -> Option<Vec<u8>>,
     ) -> Option<Arc<Document>> {
         let key = (surface, name.to_owned());
         if let Some(found) = self.0.lock().documents.get(&key) {
             return Some(Arc::clone(found));
         }
-        let made = Arc::new(Document::new(make()?));
+        let made = Arc::new(Document::new(make()?, now));
         let mut kept = self.0.lock();
         if kept
             .documents
@@ -125,25 +158,31 @@ mod tests {
     fn documents_are_shared_by_surface_and_bounded() {
         let documents = Documents::default();
         let first = documents
-            .get([1; 32], "apis", || Some(b"x".to_vec()))
+            .get([1; 32], "apis", 0, || Some(b"x".to_vec()))
             .unwrap();
         let second = documents
-            .get([1; 32], "apis", || panic!("made twice"))
+            .get([1; 32], "apis", 0, || panic!("made twice"))
             .unwrap();
         assert!(Arc::ptr_eq(&first, &second));
-        assert!(documents.get([2; 32], "apis", || None).is_none());
+        assert!(documents.get([2; 32], "apis", 0, || None).is_none());
         for n in 0..DOCUMENTS_MAX {
-            documents.get([1; 32], &n.to_string(), || Some(Vec::new()));
+            documents.get([1; 32], &n.to_string(), 0, || Some(Vec::new()));
         }
         let again = documents
-            .get([1; 32], "apis", || Some(b"y".to_vec()))
+            .get([1; 32], "apis", 0, || Some(b"y".to_vec()))
             .unwrap();
         assert_eq!(&again.bytes[..], b"y");
     }
 
     #[test]
+    fn dates_are_those_of_http() {
+        assert_eq!(http_date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(http_date(1_795_228_921), "Sat, 21 Nov 2026 02:42:01 GMT");
+    }
+
+    #[test]
     fn a_client_that_has_it_gets_nothing() {
-        let document = Document::new(b"{}".to_vec());
+        let document = Document::new(b"{}".to_vec(), 0);
         let tag = format!("\"{}\"", document.hash);
         assert_eq!(tag.len(), 130);
         assert_eq!(document.answer("application/json", Some(&tag)).code, 304);

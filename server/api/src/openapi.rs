@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::answer::{Answer, JSON};
 use crate::call::Call;
-use crate::documents::Document;
+use crate::documents::{Document, http_date};
 use crate::paths::Served;
 use crate::service::Inner;
 
@@ -36,35 +36,38 @@ pub fn answer(
 ) -> Result<Option<Answer>> {
     let path = call.info.path.trim_end_matches('/');
     let if_none_match = call.header(header::IF_NONE_MATCH);
+    let now = service.now_seconds();
     let Some(rest) = path.strip_prefix("/openapi/") else {
         return Ok(None);
     };
     if rest == "v2" && wants_protobuf(call) {
-        let whole = service.documents.get(served.hash, "openapi/v2.pb", || {
-            Some(openapi_v2::encode(&openapi::v2(served.rows)))
-        });
+        let whole = service
+            .documents
+            .get(served.hash, "openapi/v2.pb", now, || {
+                Some(openapi_v2::encode(&openapi::v2(served.rows)))
+            });
         return Ok(whole.map(|whole| {
             whole
-                .answer(openapi_v2::MEDIA_TYPE, if_none_match)
+                .dated(openapi_v2::MEDIA_TYPE, if_none_match)
                 .with_header(header::VARY, "Accept-Encoding, Accept")
         }));
     }
     accepts_json(call)?;
     if rest == "v2" {
-        let whole = service.documents.get(served.hash, "openapi/v2", || {
+        let whole = service.documents.get(served.hash, "openapi/v2", now, || {
             Some(hanse_json::to_vec(&openapi::v2(served.rows)))
         });
         return Ok(whole.map(|whole| {
             whole
-                .answer(JSON, if_none_match)
+                .dated(JSON, if_none_match)
                 .with_header(header::VARY, "Accept-Encoding, Accept")
         }));
     }
     if rest == "v3" {
-        let index = service.documents.get(served.hash, "openapi/v3", || {
+        let index = service.documents.get(served.hash, "openapi/v3", now, || {
             Some(hanse_json::to_vec(&index(service, served)))
         });
-        return Ok(index.map(|index| index.answer(JSON, if_none_match)));
+        return Ok(index.map(|index| index.dated(JSON, if_none_match)));
     }
     let Some(key) = rest.strip_prefix("v3/") else {
         return Ok(None);
@@ -80,11 +83,13 @@ pub fn answer(
             Answer::text(301, "").with_header(header::LOCATION, &target),
         ));
     }
-    let answer = found.answer(JSON, if_none_match);
+    let answer = found
+        .dated(JSON, if_none_match)
+        .with_header(header::VARY, "Accept");
     if given.is_empty() {
         return Ok(Some(answer));
     }
-    let expires = http_date(service.now_micros() / 1_000_000 + YEAR_SECONDS);
+    let expires = http_date(now + YEAR_SECONDS);
     Ok(Some(
         answer
             .with_header(header::CACHE_CONTROL, "public, immutable")
@@ -98,7 +103,7 @@ pub fn answer(
 pub fn by_hash(service: &Inner, path: &str, hash: Option<&str>) -> Option<Answer> {
     let hash = hash.filter(|_| path.starts_with("/openapi/v3/"))?;
     let found = service.documents.by_hash(hash)?;
-    Some(found.answer(JSON, None))
+    Some(found.dated(JSON, None).with_header(header::VARY, "Accept"))
 }
 
 /// Whether the client's first choice is the protobuf form of version 2.
@@ -155,45 +160,25 @@ fn general(service: &Inner, served: &Served<'_>, key: &str) -> Option<Arc<Docume
     if !openapi::general_keys(served.rows).contains(key) {
         return None;
     }
-    service.documents.get([0; 32], key, || {
-        openapi::general(key).map(|document| hanse_json::to_vec(&document))
-    })
+    service
+        .documents
+        .get([0; 32], key, service.now_seconds(), || {
+            openapi::general(key).map(|document| hanse_json::to_vec(&document))
+        })
 }
 
 fn of_rows(service: &Inner, key: &str, rows: &[Arc<ResourceDef>]) -> Option<Arc<Document>> {
-    service.documents.get(content_hash(rows), key, || {
-        Some(hanse_json::to_vec(&openapi::v3(rows)))
-    })
+    service
+        .documents
+        .get(content_hash(rows), key, service.now_seconds(), || {
+            Some(hanse_json::to_vec(&openapi::v3(rows)))
+        })
 }
 
 /// What the document of these rows depends on.
 pub fn content_hash(rows: &[Arc<ResourceDef>]) -> [u8; 32] {
     let mut hash = Sha256::new();
-    for row in rows {
-        hash.update(row.schema.hash);
-        for text in [
-            &row.group,
-            &row.version,
-            &row.plural,
-            &row.kind,
-            &row.list_kind,
-        ] {
-            hash.update(text.as_bytes());
-            hash.update([0]);
-        }
-        hash.update([
-            u8::from(row.namespaced),
-            u8::from(row.flags.strategic_merge),
-        ]);
-        for sub in &row.subresources {
-            hash.update(sub.name.as_bytes());
-            hash.update([1]);
-        }
-        for verb in row.verbs {
-            hash.update(verb.as_bytes());
-            hash.update([2]);
-        }
-    }
+    rows.iter().for_each(|row| row.digest(&mut hash));
     hash.finalize().into()
 }
 
@@ -218,36 +203,9 @@ fn index(service: &Inner, served: &Served<'_>) -> Value {
     json!({"paths": paths})
 }
 
-/// `Sat, 21 Nov 2026 02:42:01 GMT`.
-fn http_date(seconds: i64) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let text = hanse_wire::time::format(seconds.saturating_mul(1_000_000));
-    // 2026-11-21T02:42:01Z
-    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
-    let month = part(5, 7).parse::<usize>().unwrap_or(1).clamp(1, 12);
-    let day = usize::try_from(seconds.div_euclid(24 * 3600).rem_euclid(7)).unwrap_or(0);
-    format!(
-        "{}, {} {} {} {} GMT",
-        DAYS[day],
-        part(8, 10),
-        MONTHS[month - 1],
-        part(0, 4),
-        part(11, 19)
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dates_are_those_of_http() {
-        assert_eq!(http_date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
-        assert_eq!(http_date(1_795_228_921), "Sat, 21 Nov 2026 02:42:01 GMT");
-    }
 
     /// Every reference in a document must lead somewhere, and every kind be there by name.
     #[test]

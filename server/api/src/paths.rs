@@ -49,6 +49,7 @@ pub fn answer(
         let served = Served {
             rows,
             hash: openapi::content_hash(rows),
+            is_view: true,
         };
         return documents(service, call, &served, prefix);
     }
@@ -59,6 +60,7 @@ pub fn answer(
     let served = Served {
         rows: surface.rows(),
         hash: *surface.hash(),
+        is_view: false,
     };
     documents(service, call, &served, prefix)
 }
@@ -69,6 +71,8 @@ pub struct Served<'s> {
     pub rows: &'s [Arc<ResourceDef>],
     /// Equal for equal rows.
     pub hash: [u8; 32],
+    /// Through a virtual workspace.
+    pub is_view: bool,
 }
 
 fn documents(
@@ -157,7 +161,14 @@ fn discovery(service: &Inner, call: &Call<'_>, served: &Served<'_>, path: &str) 
     let address = service.external_address.as_str();
     let cached = |name: &str, make: &dyn Fn() -> Option<Value>| {
         let bytes = || make().map(|value| hanse_json::to_vec(&value));
-        service.documents.get(served.hash, name, bytes)
+        let name = if served.is_view {
+            format!("view/{name}")
+        } else {
+            name.to_owned()
+        };
+        service
+            .documents
+            .get(served.hash, &name, service.now_seconds(), bytes)
     };
     let root = matches!(segments.as_slice(), ["api"] | ["apis"]);
     if root {
@@ -178,9 +189,13 @@ fn discovery(service: &Inner, call: &Call<'_>, served: &Served<'_>, path: &str) 
         [""] => cached("index", &|| Some(index(service, &groups()))),
         ["api"] => cached(&name, &|| Some(groups().api_versions(address))),
         ["apis"] => cached(&name, &|| Some(groups().group_list(address))),
-        ["api", version] => cached(&name, &|| groups().resource_list("", version)),
+        ["api", version] => cached(&name, &|| {
+            groups().resource_list("", version, served.is_view)
+        }),
         ["apis", group] => cached(&name, &|| groups().group(group)),
-        ["apis", group, version] => cached(&name, &|| groups().resource_list(group, version)),
+        ["apis", group, version] => cached(&name, &|| {
+            groups().resource_list(group, version, served.is_view)
+        }),
         _ => None,
     };
     let Some(found) = found else {

@@ -24,6 +24,8 @@ pub struct Renderer {
     pub def: Arc<ResourceDef>,
     /// The form.
     pub output: Output,
+    /// Items of lists carry no apiVersion and kind of their own.
+    pub bare_items: bool,
     /// For tables.
     pub include: IncludeObject,
     /// The time that ages are measured against, microseconds since 1970.
@@ -55,7 +57,7 @@ impl Renderer {
     pub fn item_into(&self, object: &Object, out: &mut Vec<u8>) {
         let start = out.len();
         self.object_into(object, out);
-        if self.def.flags.bare_items {
+        if self.bare_items {
             drop_kind(out, start, &self.def);
         }
     }
@@ -175,8 +177,9 @@ pub fn answer_document(code: u16, document: &Value, output: &Output) -> Answer {
 
 /// A list as one tree, without `apiVersion` and `kind` in its items where the kind wants that.
 #[must_use]
-pub fn list_document(def: &ResourceDef, mut items: Vec<Value>, metadata: Value) -> Value {
-    if def.flags.bare_items {
+pub fn list_document(renderer: &Renderer, mut items: Vec<Value>, metadata: Value) -> Value {
+    let def = &renderer.def;
+    if renderer.bare_items {
         for item in items.iter_mut().filter_map(Value::as_object_mut) {
             item.remove("apiVersion");
             item.remove("kind");
@@ -192,10 +195,10 @@ pub fn list_document(def: &ResourceDef, mut items: Vec<Value>, metadata: Value) 
 
 /// Takes `"apiVersion":...` and `"kind":...` out of the canonical object that begins at `start`.
 ///
-/// Keys are sorted, so the version comes first and the kind stands right before the metadata. It
-/// is looked for from the end: the metadata is small, what stands before it may be large. The text
-/// looked for cannot stand inside a string, whose quotes would be escaped, nor deeper in the
-/// metadata, where no `metadata` follows a kind.
+/// Keys are sorted, so the version comes among the first and the kind stands right before the
+/// metadata. It is looked for from the end: the metadata is small, what stands before it may be
+/// large. The text looked for cannot stand inside a string, whose quotes would be escaped, nor
+/// deeper in the metadata, where no `metadata` follows a kind.
 fn drop_kind(out: &mut Vec<u8>, start: usize, def: &ResourceDef) {
     const METADATA: &str = "\"metadata\":{";
     let kind = format!("\"kind\":\"{}\",{METADATA}", def.kind);
@@ -205,7 +208,42 @@ fn drop_kind(out: &mut Vec<u8>, start: usize, def: &ResourceDef) {
         out.drain(at..at + kind.len() - METADATA.len());
     }
     let body = start + 1;
-    if out[body..].starts_with(version.as_bytes()) {
-        out.drain(body..body + version.len());
+    let at = match out[body..].starts_with(version.as_bytes()) {
+        true => Some(body),
+        // Few kinds have a field that sorts before it.
+        false => scan::find(&out[start..], &["apiVersion"]).and_then(|value| {
+            let value = value.as_ptr().addr().checked_sub(out.as_ptr().addr())?;
+            value.checked_sub("\"apiVersion\":".len())
+        }),
+    };
+    if let Some(at) = at.filter(|at| out[*at..].starts_with(version.as_bytes())) {
+        out.drain(at..at + version.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_go_wherever_they_stand() {
+        let role = hanse_kinds::builtin::find("rbac.authorization.k8s.io", "clusterroles").unwrap();
+        let check = |value: Value, left: Value| {
+            let mut out = b"[".to_vec();
+            hanse_json::write(&value, &mut out);
+            drop_kind(&mut out, 1, role);
+            assert_eq!(String::from_utf8_lossy(&out[1..]), left.to_string());
+        };
+        let version = "rbac.authorization.k8s.io/v1";
+        check(
+            json!({"apiVersion": version, "kind": "ClusterRole", "metadata": {"name": "a"}}),
+            json!({"metadata": {"name": "a"}}),
+        );
+        let rule = json!({"clusterRoleSelectors": []});
+        check(
+            json!({"aggregationRule": rule, "apiVersion": version, "kind": "ClusterRole",
+                   "metadata": {"name": "a"}, "rules": null}),
+            json!({"aggregationRule": rule, "metadata": {"name": "a"}, "rules": null}),
+        );
     }
 }

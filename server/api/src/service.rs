@@ -150,6 +150,11 @@ impl Inner {
         i64::try_from(self.seams.clock.wall().as_micros()).unwrap_or(i64::MAX)
     }
 
+    /// The time in seconds since 1970, as HTTP's dates have it.
+    pub fn now_seconds(&self) -> i64 {
+        self.now_micros() / 1_000_000
+    }
+
     /// How objects of a target are written in an answer.
     ///
     /// # Errors
@@ -159,6 +164,7 @@ impl Inner {
         Ok(Renderer {
             def: Arc::clone(&target.def),
             output,
+            bare_items: target.def.flags.bare_items && call.lens.is_none(),
             include: IncludeObject::parse(call.query.get("includeObject"))?,
             now: self.now_micros(),
         })

@@ -102,6 +102,7 @@ fn flags(text: &str) -> Flags {
         strategic_merge: true,
         review: text.contains('r'),
         bare_items: true,
+        system: false,
         status_metadata: text.contains('m'),
     }
 }

@@ -70,6 +70,18 @@ impl CompiledKind {
         }
     }
 
+    /// The same as [`CompiledKind::decode`] with the words of the converter that takes the result
+    /// of a strategic merge patch.
+    ///
+    /// # Errors
+    /// The text of the converter.
+    pub fn convert(&self, value: &mut Value) -> std::result::Result<Vec<String>, String> {
+        match &self.shape {
+            Shape::Structural(schema) => schema.coerce(value, false),
+            Shape::Native(native) => native.convert(value),
+        }
+    }
+
     /// Fills in the defaults that the schema names. Built-in kinds have theirs in their hooks.
     pub fn default(&self, value: &mut Value) {
         if let Shape::Structural(schema) = &self.shape {
@@ -175,6 +187,8 @@ pub struct Flags {
     pub review: bool,
     /// List items carry no apiVersion and kind of their own.
     pub bare_items: bool,
+    /// Defined by kcp itself, in every logical cluster.
+    pub system: bool,
     /// Status writes may change labels and annotations too.
     pub status_metadata: bool,
 }
@@ -344,14 +358,66 @@ impl ResourceDef {
     }
 
     /// The hash that discovery shows for the storage version; empty for what is not stored. kcp
-    /// hashes a cluster name in front, which is empty for built-in kinds; hence the first slash.
+    /// hashes the logical cluster of the definition in front, which is empty for built-in kinds,
+    /// and names the version of custom resources twice. Definitions of a workspace's own are
+    /// hashed without their cluster, so that workspaces with equal surfaces share their documents.
     pub fn storage_version_hash(&self) -> String {
         if self.flags.review {
             return String::new();
         }
-        let (version, kind) = (&self.storage_version, &self.storage_kind);
-        let name = format!("/{}/{}/{kind}", version.group, version.version);
+        let (group, kind) = (&self.storage_version.group, &self.storage_kind);
+        let version = match group.as_str() {
+            // Kubernetes stores these in a version that it has not served for years.
+            "apiextensions.k8s.io" => "v1beta1",
+            _ => &self.storage_version.version,
+        };
+        let name = match self.storage.identity.as_str() {
+            "" => format!("/{group}/{version}/{kind}"),
+            CUSTOM_RESOURCES if self.flags.system => {
+                format!("system:system-crds/{group}/{version}/{version}/{kind}")
+            }
+            CUSTOM_RESOURCES => format!("{group}/{version}/{kind}"),
+            _ => format!("system:bound-crds/{group}/{version}/{version}/{kind}"),
+        };
         base64::encode(&Sha256::digest(name.as_bytes())[..8])
+    }
+
+    /// Adds to a hash all that discovery and OpenAPI say of the resource.
+    pub fn digest(&self, digest: &mut Sha256) {
+        digest.update(self.schema.hash);
+        let mut text = |text: &str| {
+            digest.update(text.as_bytes());
+            digest.update([0]);
+        };
+        for name in [
+            &self.group,
+            &self.version,
+            &self.plural,
+            &self.singular,
+            &self.kind,
+            &self.list_kind,
+            &self.storage.identity,
+            &self.storage_version.version,
+        ] {
+            text(name);
+        }
+        for list in [&self.short_names, &self.categories] {
+            list.iter().for_each(|name| text(name));
+            text("");
+        }
+        self.verbs.iter().for_each(|verb| text(verb));
+        text("");
+        for sub in &self.subresources {
+            text(&sub.name);
+            sub.verbs.iter().for_each(|verb| text(verb));
+            text("");
+        }
+        self.selectable.iter().for_each(|field| text(&field.label));
+        digest.update([
+            u8::from(self.namespaced),
+            u8::from(self.terminating),
+            u8::from(self.flags.strategic_merge),
+        ]);
     }
 
     /// Checks that a field selector names only known fields.

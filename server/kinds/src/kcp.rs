@@ -60,6 +60,7 @@ pub fn system_crds() -> &'static [Arc<ResourceDef>] {
                 let name = get_str(version, &["name"]).unwrap_or_default();
                 let def = ResourceDef::from_api_resource_schema(&schema, CUSTOM_RESOURCES, name);
                 if let Ok(mut def) = def {
+                    def.flags.system = true;
                     if matches!(def.kind.as_str(), "APIExport" | "APIBinding") {
                         def.conversion = Conversion::Native(convert);
                     }

@@ -184,17 +184,39 @@ impl NativeType {
     /// # Errors
     /// The text of Go's decoder for the first value of a wrong type.
     pub fn decode(&self, value: &mut Value) -> Result<Vec<String>, String> {
+        self.walk(value, Words::Decoder)
+    }
+
+    /// The same with the words of Kubernetes' converter from maps to Go types.
+    ///
+    /// # Errors
+    /// The text of the converter for the first value of a wrong type.
+    pub fn convert(&self, value: &mut Value) -> Result<Vec<String>, String> {
+        self.walk(value, Words::Converter)
+    }
+
+    fn walk(&self, value: &mut Value, words: Words) -> Result<Vec<String>, String> {
         let mut walk = Walk {
             types: &self.types,
             unknown: Vec::new(),
             path: String::new(),
             fields: Vec::new(),
             owner: None,
+            words,
         };
         let go = format!("v1.{}", self.types.structs[self.root].name);
         walk.value(&Node::Struct(self.root), &go, value)?;
         Ok(walk.unknown)
     }
+}
+
+/// Whose words an error is told in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Words {
+    /// `encoding/json`'s.
+    Decoder,
+    /// Those of the converter from maps.
+    Converter,
 }
 
 struct Walk<'t> {
@@ -206,6 +228,7 @@ struct Walk<'t> {
     fields: Vec<String>,
     /// The innermost struct, for errors.
     owner: Option<usize>,
+    words: Words,
 }
 
 impl Walk<'_> {
@@ -220,6 +243,33 @@ impl Walk<'_> {
         }
     }
 
+    /// The converter names Go's types on both sides, and no field.
+    fn inconvertible(node: &Node, go: &str, value: &Value) -> Option<String> {
+        let from = match value {
+            Value::Number(number) if number.is_f64() => "float64",
+            Value::Number(_) => "int64",
+            Value::Bool(_) => "bool",
+            Value::String(_) => "string",
+            Value::Array(_) => "slice",
+            Value::Object(_) => "map",
+            Value::Null => return None,
+        };
+        Some(match (node, from) {
+            (Node::Map(_), _) => format!("cannot restore map from {from}"),
+            (Node::List(_) | Node::Bytes, _) => format!("cannot restore slice from {from}"),
+            (Node::Struct(_), _) => format!("cannot restore struct from: {from}"),
+            (Node::String, "int64") | (Node::Integer(_), "float64") => {
+                format!("cannot convert {from} to {go}")
+            }
+            (Node::String, _) => "unrecognized type: string".to_owned(),
+            (Node::Integer(true), _) => "unrecognized type: int64".to_owned(),
+            (Node::Integer(false), _) => "unrecognized type: int32".to_owned(),
+            (Node::Bool, _) => "unrecognized type: bool".to_owned(),
+            (Node::Number, _) => "unrecognized type: float64".to_owned(),
+            _ => return None,
+        })
+    }
+
     fn value(&mut self, node: &Node, go: &str, value: &mut Value) -> Result<(), String> {
         let found = match &*value {
             Value::Null => {
@@ -232,6 +282,10 @@ impl Walk<'_> {
             }
             Value::Number(_) => "number".to_owned(),
             other => type_name(other).to_owned(),
+        };
+        let converter = match self.words {
+            Words::Converter => Self::inconvertible(node, go, value),
+            Words::Decoder => None,
         };
         match (node, value) {
             (Node::Any, _) | (Node::String, Value::String(_)) | (Node::Bool, Value::Bool(_)) => {
@@ -296,7 +350,7 @@ impl Walk<'_> {
             }
             (Node::SchemaOr(_), _) => Ok(()),
             (Node::Quantity, _) => Err(quantity::FORMAT_WRONG.to_owned()),
-            _ => Err(self.refuse(&found, go)),
+            _ => Err(converter.unwrap_or_else(|| self.refuse(&found, go))),
         }
     }
 

@@ -95,12 +95,7 @@ impl Surface {
     fn new(rows: Vec<Arc<ResourceDef>>, missing: Vec<(String, String)>) -> Surface {
         let mut digest = Sha256::new();
         for row in &rows {
-            for part in [&row.group, &row.version, &row.plural, &row.storage.identity] {
-                digest.update(part.as_bytes());
-                digest.update([0]);
-            }
-            digest.update(row.schema.hash);
-            digest.update([u8::from(row.terminating), u8::from(row.namespaced)]);
+            row.digest(&mut digest);
         }
         let mut by_name: Vec<usize> = (0..rows.len()).collect();
         by_name.sort_by_key(|at| (name_of(&rows[*at]), *at));

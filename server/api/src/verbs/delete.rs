@@ -122,6 +122,6 @@ pub async fn delete_collection(
         }
     }
     let metadata = json!({"resourceVersion": service.hub.version().to_string()});
-    let list = list_document(&target.def, items, metadata);
-    Ok(answer_document(200, &list, &output))
+    let renderer = service.renderer(call, target, output)?;
+    Ok(renderer.answer_document(200, &list_document(&renderer, items, metadata)))
 }

@@ -232,7 +232,7 @@ fn document(renderer: &Renderer, objects: &[Object], meta: Value, output: Output
         let (api_version, kind) = list_type(renderer, output.form);
         return json!({"apiVersion": api_version, "kind": kind, "metadata": meta, "items": items});
     }
-    list_document(&renderer.def, trees.collect(), meta)
+    list_document(renderer, trees.collect(), meta)
 }
 
 fn list_type(renderer: &Renderer, form: Form) -> (String, String) {

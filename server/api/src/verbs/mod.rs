@@ -9,6 +9,7 @@ pub mod delete;
 pub mod get;
 pub mod list;
 pub mod patch;
+pub mod patched;
 pub mod select;
 pub mod update;
 pub mod watch;

@@ -7,6 +7,7 @@
 use hanse_apply::patch::{PatchError, json_patch, merge_patch, strategic_merge};
 use hanse_json::{Limits, Value, get_str};
 use hanse_kinds::ResourceDef;
+use hanse_kinds::def::CompiledKind;
 use hanse_schema::field::{Error as FieldError, ErrorList, Path};
 use hanse_wire::negotiate::{Forms, PatchType, patch_type};
 use hanse_wire::options::{FieldValidation, Write, WriteOptions};
@@ -17,6 +18,7 @@ use http::header;
 use crate::answer::Answer;
 use crate::call::{Call, Target};
 use crate::service::Inner;
+use crate::verbs::patched::{check_kind, printed, shown};
 use crate::write::change::{Changed, Made, change};
 use crate::write::decode::unknown_field;
 use crate::write::insert::{Owners, insert};
@@ -168,21 +170,23 @@ impl Patch {
             }
             _ => self.apply_to(live)?,
         };
-        let text = |tree: &Value| String::from_utf8_lossy(&hanse_json::to_vec(tree)).into_owned();
-        for (field, wanted) in [
-            ("apiVersion", def.api_version()),
-            ("kind", def.kind.to_string()),
-        ] {
-            if get_str(&patched, &[field]) != Some(wanted.as_str()) {
-                let why = format!("{field} must stay {wanted:?}");
-                return Err(invalid_patch(&text(&patched), &why));
-            }
+        let strategic = self.kind == PatchType::StrategicMerge;
+        if strategic {
+            // What the patch says of its own kind is not looked at.
+            hanse_json::set(&mut patched, &["apiVersion"], def.api_version().into());
+            hanse_json::set(&mut patched, &["kind"], def.kind.as_str().into());
         }
-        let shown = patched.clone();
-        let unknown = def
-            .schema
-            .decode(&mut patched)
-            .map_err(|why| invalid_patch(&text(&shown), &why))?;
+        let refuse = |tree: &Value, why: &str| match strategic {
+            true => invalid_patch(&printed(&self.document), why),
+            false => invalid_patch(&shown(def, tree, self.touches_metadata()), why),
+        };
+        check_kind(def, &patched).map_err(|why| refuse(&patched, &why))?;
+        let given = patched.clone();
+        let decode = match strategic {
+            true => CompiledKind::convert,
+            false => CompiledKind::decode,
+        };
+        let unknown = decode(&def.schema, &mut patched).map_err(|why| refuse(&given, &why))?;
         match self.validation {
             FieldValidation::Ignore => {}
             FieldValidation::Warn => unknown
@@ -192,10 +196,27 @@ impl Patch {
             FieldValidation::Strict => {
                 let all: Vec<String> = unknown.iter().map(unknown_field).collect();
                 let why = format!("strict decoding error: {}", all.join(", "));
-                return Err(invalid_patch(&self.text, &why));
+                let value = match strategic {
+                    true => printed(&self.document),
+                    false => self.text.clone(),
+                };
+                return Err(invalid_patch(&value, &why));
             }
         }
         Ok(patched)
+    }
+
+    /// Whether the patch has something to say about the metadata.
+    fn touches_metadata(&self) -> bool {
+        match &self.document {
+            Value::Array(operations) => operations.iter().any(|operation| {
+                ["path", "from"].into_iter().any(|field| {
+                    let path = get_str(operation, &[field]).unwrap_or_default();
+                    path == "/metadata" || path.starts_with("/metadata/")
+                })
+            }),
+            document => document.get("metadata").is_some(),
+        }
     }
 }
 
