@@ -117,7 +117,8 @@ impl Documents {
     }
 
     /// The document called `name` of the surface with this hash, made by `make` when it is not
-    /// there; `now` are seconds since 1970. Two callers at once may both make it; the bytes are the same.
+    /// there; `now` are seconds since 1970. Two callers at once may both make it; the bytes are
+    /// the same.
     pub fn get(
         &self,
         surface: [u8; 32],
