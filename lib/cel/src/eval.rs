@@ -160,7 +160,7 @@ impl<'a> Machine<'a, '_> {
             },
             Node::OptionalOrValue(terms) => match self.eval(&terms[0])? {
                 Value::Optional(None) => self.eval(&terms[1]),
-                Value::Optional(Some(v)) => Ok(Value::clone(&v)),
+                Value::Optional(Some(v)) => Ok(v.taken_out()?),
                 other => Ok(other),
             },
             Node::List(list) => self.eval_list(&list.0, &list.1),
@@ -443,7 +443,7 @@ impl<'a> Machine<'a, '_> {
                     map.remove(&map_key);
                 }
                 (Value::Optional(Some(v)), true) => {
-                    map.insert(map_key, Value::clone(&v));
+                    map.insert(map_key, v.taken_out()?);
                 }
                 (v, true) => {
                     let (key, v) = (crate::number::plain(&key), crate::number::plain(&v));
@@ -621,6 +621,7 @@ fn go_type(value: &Value<'_>) -> &'static str {
         Value::Map(_) => "*common.unstructuredMap",
         Value::Preserved(_) => "*common.unknownPreserved",
         Value::Opaque(_) => "cel.Opaque",
+        Value::Broken(_) => "*types.Err",
     }
 }
 

@@ -316,7 +316,7 @@ fn of_non_zero<'a>(args: &[Value<'a>], _: u64) -> Step<Value<'a>> {
 
 fn optional_value<'a>(args: &[Value<'a>], _: u64) -> Step<Value<'a>> {
     match &args[0] {
-        Value::Optional(Some(v)) => Ok(Value::clone(v)),
+        Value::Optional(Some(v)) => Ok(v.taken_out()?),
         _ => Err(CelError::new("optional.none() dereference").into()),
     }
 }

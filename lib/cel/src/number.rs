@@ -138,5 +138,6 @@ pub(crate) fn plain(v: &Value<'_>) -> String {
         Value::Optional(None) => "optional.none()".into(),
         Value::Preserved(json) => json.to_string(),
         Value::Opaque(o) => o.to_string(),
+        Value::Broken(error) => error.to_string(),
     }
 }

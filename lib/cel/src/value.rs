@@ -91,6 +91,9 @@ pub enum Value<'a> {
     Preserved(&'a Json),
     /// A value of one of Kubernetes' libraries.
     Opaque(Arc<Opaque>),
+    /// What could not be read, inside of an optional only: there it is a value like any other
+    /// until somebody takes it out.
+    Broken(CelError),
 }
 
 /// A list.
@@ -229,7 +232,15 @@ pub(crate) fn read<'a>(json: &'a Json, decl: &'a DeclType) -> Eval<Value<'a>> {
     }
     match &decl.kind {
         DeclKind::Dyn => Ok(raw(json)),
-        DeclKind::Optional(of) => Ok(Value::Optional(Some(Arc::new(read(json, of)?)))),
+        DeclKind::Optional(of) => {
+            let value = read(json, of).unwrap_or_else(|error| {
+                // The words of the second conversion that the original tries on the error.
+                let why =
+                    format!("unsupported conversion to ref.Val: (*errors.errorString){error}");
+                Value::Broken(CelError::new(why))
+            });
+            Ok(Value::Optional(Some(Arc::new(value))))
+        }
         DeclKind::Preserved => Ok(Value::Preserved(json)),
         DeclKind::IntOrString => match json {
             Json::String(s) => Ok(Value::String(Text::Borrowed(s))),
@@ -374,6 +385,15 @@ impl<'a> Value<'a> {
             Self::Optional(_) => "optional_type",
             Self::Preserved(_) => "unknown",
             Self::Opaque(o) => o.type_name(),
+            Self::Broken(_) => "error",
+        }
+    }
+
+    /// What an optional holds, when it is taken out.
+    pub(crate) fn taken_out(&self) -> Eval<Value<'a>> {
+        match self {
+            Self::Broken(error) => Err(error.clone()),
+            value => Ok(value.clone()),
         }
     }
 
@@ -445,6 +465,7 @@ impl<'a> Value<'a> {
             Self::Optional(o) => o.as_ref()?.to_json()?,
             Self::Preserved(json) => (*json).clone(),
             Self::Opaque(o) => Json::from(o.to_string()),
+            Self::Broken(_) => return None,
         })
     }
 }

@@ -275,3 +275,25 @@ fn schemas_that_are_not_structural() {
     }
     assert!(compile(deep).contains("schemas may be nested 100 deep at most"));
 }
+
+/// Found by a soak: an old object may stand in a type that its schema has no more.
+#[test]
+fn an_old_value_of_another_type_is_an_error_only_where_it_is_taken_out() {
+    let rules = |rule: &str| {
+        let rule = json!([{"rule": rule, "optionalOldSelf": true}]);
+        schema(json!({"type": "integer", "x-kubernetes-validations": rule}))
+    };
+    let object = json!({"spec": 1.0});
+    let found = |rule: &str| {
+        let outcome =
+            rules(rule).validate_cel(&object, Some(&object), hanse_schema::rules::OBJECT_BUDGET);
+        outcome.errors.to_string()
+    };
+    assert_eq!(found("oldSelf.hasValue()"), "[]");
+    assert_eq!(
+        found("oldSelf.orValue(1) == 1"),
+        "spec: Invalid value: \"integer\": unsupported conversion to ref.Val: \
+         (*errors.errorString)invalid data, expected int, got float64 evaluating rule: \
+         oldSelf.orValue(1) == 1"
+    );
+}

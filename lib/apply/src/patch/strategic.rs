@@ -370,8 +370,8 @@ fn merge_list(
             "lists of lists are not supported".to_owned(),
         ));
     }
-    let base = original.clone();
     if !original.iter().chain(patch).any(Value::is_object) {
+        let base = original.clone();
         let mut merged: Vec<Value> = Vec::with_capacity(original.len() + patch.len());
         for item in original.iter().chain(patch) {
             if !merged.iter().any(|m| equal(m, item)) {
@@ -390,6 +390,8 @@ fn merge_list(
         }
         Special::Merge(rest, changes) => (rest, changes),
     };
+    // An item that is deleted and given again by one patch has lost its old place.
+    let base = merged.clone();
     for change in &changes {
         let Value::Object(fields) = change else {
             return malformed(format!("expected a map in a list merged by {key}"));
@@ -570,6 +572,15 @@ mod tests {
             json!({"list": [{"name": "a", "v": 1}, {"name": "b", "v": 1}]}),
             json!({"list": [{"name": "b", "v": 2}, {"name": "c", "v": 3}]}),
             json!({"list": [{"name": "a", "v": 1}, {"name": "b", "v": 2}, {"name": "c", "v": 3}]}),
+        );
+    }
+
+    #[test]
+    fn what_is_deleted_and_given_again_has_lost_its_place() {
+        check(
+            json!({"list": [{"name": "a"}, {"name": "b", "v": 1}, {"name": "c"}]}),
+            json!({"list": [{"$patch": "delete", "name": "b"}, {"name": "b", "v": 2}]}),
+            json!({"list": [{"name": "b", "v": 2}, {"name": "a"}, {"name": "c"}]}),
         );
     }
 
