@@ -5,9 +5,9 @@
 use anyhow::{Result, bail};
 use hanse_apis::sites::{self, GROUP, PlacementStatus, ProjectionSpec, ProjectionStatus, VERSION};
 use hanse_client::{List, Resource};
-use hanse_projection::line;
 use serde_json::Value;
 
+use crate::served::Served;
 use crate::session::Session;
 use crate::table::{age, cell, table};
 
@@ -48,8 +48,11 @@ fn resource(plural: &str) -> Resource {
     Resource::new(GROUP, VERSION, plural)
 }
 
-fn unknown_age(status: &ProjectionStatus) -> Option<String> {
-    (status.unknown > 0).then(|| age(Some(&status.unknown_since)))
+/// How many sites are well, with what is unknown and what is late, as the server derives it.
+fn ready(served: &Served, projection: &Value, status: &ProjectionStatus) -> String {
+    let name = projection["metadata"]["name"].as_str().unwrap_or_default();
+    let ready = served.cell(name, "Ready");
+    ready.unwrap_or(&status.ready).to_owned()
 }
 
 /// Lists the placed objects.
@@ -61,6 +64,7 @@ pub async fn status(session: &Session, flags: &StatusFlags) -> Result<()> {
         .here()
         .list(&resource("projections"), &List::default())
         .await?;
+    let served = Served::get(&session.here(), &resource("projections")).await?;
     let mut rows = Vec::new();
     for projection in &list.items {
         let spec: ProjectionSpec = sites::read(projection, "spec").unwrap_or_default();
@@ -78,7 +82,7 @@ pub async fn status(session: &Session, flags: &StatusFlags) -> Result<()> {
         rows.push(vec![
             cell(&spec.object.namespace),
             format!("{}/{}", spec.object.kind.to_lowercase(), spec.object.name),
-            line::summary(&status, unknown_age(&status).as_deref()),
+            ready(&served, projection, &status),
             spec.sites
                 .iter()
                 .map(|a| a.site.as_str())
@@ -137,10 +141,11 @@ pub async fn why(session: &Session, flags: &WhyFlags) -> Result<()> {
     };
     let spec: ProjectionSpec = sites::read(projection, "spec").unwrap_or_default();
     let status: ProjectionStatus = sites::read(projection, "status").unwrap_or_default();
+    let served = Served::get(&here, &resource("projections")).await?;
     println!(
         "{}/{name}: {} ready, placed by placement/{}",
         kind,
-        line::summary(&status, unknown_age(&status).as_deref()),
+        ready(&served, projection, &status),
         spec.placement
     );
     println!();

@@ -19,6 +19,7 @@ pub mod hanse;
 pub mod import;
 pub mod kcp;
 pub mod openapi;
+pub mod served;
 pub mod session;
 pub mod site;
 pub mod table;

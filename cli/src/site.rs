@@ -9,12 +9,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Subcommand;
 use hanse_apis::sites::{self, EXPORT, GROUP, SiteStatus, VERSION, names};
-use hanse_client::{Api, List, PatchKind, Resource};
+use hanse_client::{Api, PatchKind, Resource};
 use hanse_seams::Seams;
 use serde_json::{Value, json};
 
+use crate::served::Served;
 use crate::session::Session;
-use crate::table::{age, cell, table};
+use crate::table::{cell, table};
 use crate::{bind, wait};
 
 /// How long the hub may take for an answer that it owes us.
@@ -210,37 +211,13 @@ fn manifest(join: &Join, kubeconfig: &str) -> Result<String> {
 }
 
 async fn list(session: &Session) -> Result<()> {
-    let sites = session
-        .here()
-        .list(&resource("sites"), &List::default())
-        .await?;
-    if sites.items.is_empty() {
+    let served = Served::get(&session.here(), &resource("sites")).await?;
+    if served.rows.is_empty() {
         eprintln!("No sites found in workspace {}.", session.path);
         return Ok(());
     }
-    let rows: Vec<Vec<String>> = sites
-        .items
-        .iter()
-        .map(|site| {
-            let status: SiteStatus = sites::read(site, "status").unwrap_or_default();
-            let ready = status.conditions.iter().find(|c| c.r#type == "Ready");
-            vec![
-                site["metadata"]["name"]
-                    .as_str()
-                    .unwrap_or_default()
-                    .to_owned(),
-                cell(&status.contact),
-                age(Some(&status.contact_since)),
-                ready.map_or_else(|| "Unknown".into(), |c| c.status.clone()),
-                status.objects.to_string(),
-                cell(&status.kubernetes_version),
-                age(site["metadata"]["creationTimestamp"].as_str()),
-            ]
-        })
-        .collect();
-    let heads = [
-        "Name", "Contact", "Since", "Ready", "Objects", "Version", "Age",
-    ];
+    let heads: Vec<&str> = served.heads.iter().map(String::as_str).collect();
+    let rows: Vec<Vec<String>> = served.rows.into_values().collect();
     print!("{}", table(&heads, &rows));
     Ok(())
 }

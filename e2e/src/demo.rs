@@ -12,6 +12,7 @@ use anyhow::{Context, Result, anyhow};
 use serde_json::{Value, json};
 
 use crate::fleet::{Fleet, PATIENCE, PLATFORM, line};
+use crate::hub::program;
 use crate::kubectl::Kubectl;
 use crate::site::Site;
 use crate::{tools, wait};
@@ -43,8 +44,35 @@ pub struct Demo {
     pub fleet: Fleet,
     /// The clusters that the demo started itself.
     pub clusters: Vec<Site>,
+    /// Whether some are the user's own, and shall be left as they were.
+    own: bool,
+    story: Story,
+}
+
+/// What is printed: numbered headings, and under each what was seen to be true, with the time.
+struct Story {
     started: Instant,
     step: usize,
+}
+
+impl Story {
+    fn step(&mut self, title: &str) {
+        self.step += 1;
+        println!("\n{:>2}. {title}", self.step);
+    }
+
+    /// A fact that has been checked.
+    fn seen(&self, words: &str) {
+        let seconds = self.started.elapsed().as_secs();
+        println!("    [{:>2}:{:02}] {words}", seconds / 60, seconds % 60);
+    }
+
+    /// What a user types, or is shown.
+    fn quote(&self, text: &str) {
+        for line in text.lines() {
+            println!("            {line}");
+        }
+    }
 }
 
 /// Tells the story to its end; what it started goes on running until the answer is dropped.
@@ -52,8 +80,13 @@ pub struct Demo {
 /// # Errors
 /// The first step that does not come true.
 pub async fn run(options: &Options) -> Result<Demo> {
-    let started = Instant::now();
-    let mut demo = begin(options, started).await?;
+    println!("One API, published once; two tenants with plain kubectl; two physical clusters.");
+    println!("Every line with a time was checked at the clusters' own API servers.");
+    let mut story = Story {
+        started: Instant::now(),
+        step: 0,
+    };
+    let mut demo = begin(options, &mut story).await?.told(story);
     demo.publish().await?;
     let shop = demo.shop().await?;
     demo.spread().await?;
@@ -61,48 +94,71 @@ pub async fn run(options: &Options) -> Result<Demo> {
     demo.repair().await?;
     demo.silence().await?;
     demo.leave(&shop).await?;
-    demo.say("done: every step was checked at the clusters' own API servers");
+    println!();
+    demo.story
+        .seen("the story is over, and all of it came true");
     Ok(demo)
 }
 
-async fn begin(options: &Options, started: Instant) -> Result<Demo> {
-    println!("Starting a hub and two physical clusters (about a minute on two cores) ...");
-    let fleet = Fleet::start().await?;
-    let mut demo = Demo {
-        fleet,
-        clusters: Vec::new(),
-        started,
-        step: 0,
-    };
-    demo.say(&format!(
-        "the hub was ready after {:?}",
-        demo.fleet.hub.start_time
-    ));
-    for name in [BERLIN, FRANKFURT] {
-        let own = options
-            .own
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, file)| file.clone());
-        let kubeconfig = match own {
-            Some(file) => file,
+/// What stands before the story goes on.
+struct Begun {
+    fleet: Fleet,
+    clusters: Vec<Site>,
+    own: bool,
+}
+
+impl Begun {
+    fn told(self, story: Story) -> Demo {
+        Demo {
+            fleet: self.fleet,
+            clusters: self.clusters,
+            own: self.own,
+            story,
+        }
+    }
+}
+
+async fn begin(options: &Options, story: &mut Story) -> Result<Begun> {
+    story.step("A hub, and two physical clusters that join it as sites");
+    println!("    starting etcd, kube-apiserver, its controllers and simulated nodes, twice ...");
+    let cluster = async |name: &str| -> Result<(PathBuf, Option<Site>)> {
+        let own = options.own.iter().find(|(n, _)| n == name);
+        let (kubeconfig, site) = match own {
+            Some((_, file)) => (file.clone(), None),
             None => {
-                let cluster = Site::start(name, NODES).await?;
-                let file = cluster.kubeconfig();
-                demo.clusters.push(cluster);
-                file
+                let site = Site::start(name, NODES).await?;
+                (site.kubeconfig(), Some(site))
             }
         };
-        install(&kubeconfig)
-            .await
-            .with_context(|| format!("third-party CRDs at {name}"))?;
-        demo.fleet.join(name, &kubeconfig).await?;
-        demo.say(&format!(
-            "{name} has joined with one token and an own certificate"
+        let installed = install(&kubeconfig).await;
+        installed.context("third-party CRDs")?;
+        Ok((kubeconfig, site))
+    };
+    let hub = async {
+        let fleet = Fleet::start().await?;
+        story.seen(&format!(
+            "the hub was ready after {:?}",
+            fleet.hub.start_time
+        ));
+        anyhow::Ok(fleet)
+    };
+    let (hub, berlin, frankfurt) = tokio::join!(hub, cluster(BERLIN), cluster(FRANKFURT));
+    let (mut fleet, mut clusters) = (hub?, Vec::new());
+    for (name, started) in [(BERLIN, berlin), (FRANKFURT, frankfurt)] {
+        let (kubeconfig, site) = started.with_context(|| name.to_owned())?;
+        clusters.extend(site);
+        fleet.join(name, &kubeconfig).await?;
+        story.seen(&format!(
+            "{name} has joined: a one-time token, a certificate request, a short-lived certificate"
         ));
     }
-    print!("{}", demo.fleet.hanse(PLATFORM, &["site", "list"]).await?);
-    Ok(demo)
+    story.quote("$ kubectl hanse site list");
+    story.quote(&fleet.hanse(PLATFORM, &["site", "list"]).await?);
+    Ok(Begun {
+        fleet,
+        clusters,
+        own: !options.own.is_empty(),
+    })
 }
 
 /// Installs Gateway API and cert-manager, as a cluster's operator would.
@@ -137,19 +193,18 @@ fn crds(prefix: &str) -> Result<PathBuf> {
 }
 
 impl Demo {
-    fn say(&mut self, words: &str) {
-        self.step += 1;
-        let seconds = self.started.elapsed().as_secs();
-        println!(
-            "[{:>2}:{:02}] {:>2}. {words}",
-            seconds / 60,
-            seconds % 60,
-            self.step
-        );
+    /// Runs kubectl in a tenant's workspace and shows what it printed.
+    async fn show(&self, tenant: &str, words: &[&str]) -> Result<()> {
+        let kubectl = self.fleet.hub.kubectl(&format!("{PLATFORM}:{tenant}"))?;
+        self.story.quote(&format!("$ kubectl {}", words.join(" ")));
+        self.story.quote(&kubectl.ok(words).await?);
+        Ok(())
     }
 
     /// The platform team publishes what the sites serve.
     async fn publish(&mut self) -> Result<()> {
+        self.story
+            .step("The platform team publishes what the sites serve");
         let site = self.fleet.site(FRANKFURT)?.kubeconfig.display().to_string();
         for (export, resources) in [
             ("kubernetes", &["deployments.apps", "services"][..]),
@@ -163,8 +218,8 @@ impl Demo {
                 .lines()
                 .filter(|l| l.starts_with("apiresourceschema"))
                 .count();
-            self.say(&format!(
-                "published {export}: {schemas} kinds, as {FRANKFURT} serves them"
+            self.story.seen(&format!(
+                "APIExport {export}: {schemas} kinds, their schemas as {FRANKFURT} serves them"
             ));
         }
         Ok(())
@@ -172,6 +227,8 @@ impl Demo {
 
     /// One tenant runs an application of several kinds at one site. Answers its logical cluster.
     async fn shop(&mut self) -> Result<String> {
+        self.story
+            .step("Tenant shop binds them and runs an application at one site");
         let exports = ["kubernetes", "gateway-api", "cert-manager"];
         let tenant = self.fleet.tenant("shop", &exports).await?;
         tenant.apply(&application()).await?;
@@ -186,8 +243,8 @@ impl Demo {
                 .below(FRANKFURT, "shop", object, |_| true)
                 .await?;
         }
-        self.say(&format!(
-            "shop's ConfigMap, Service, Deployment, Gateway and Certificate are at {FRANKFURT}"
+        self.story.seen(&format!(
+            "its ConfigMap, Service, Deployment, Gateway and Certificate are at {FRANKFURT}"
         ));
         let ready = |d: &Value| d["status"]["readyReplicas"] == 2;
         self.fleet
@@ -197,17 +254,23 @@ impl Demo {
         self.fleet
             .above("shop", web, |d| ready(d) && line(d) == "1/1")
             .await?;
-        self.say("its Pods are ready there, and `kubectl get deployment` says so in the workspace");
+        self.story
+            .seen("its Pods are ready there, and the workspace says so");
+        self.show("shop", &["get", "deployments,services,configmaps"])
+            .await?;
         let cluster = self.fleet.cluster_of("shop").await?;
         let elsewhere = self.fleet.namespaces(BERLIN).await?;
         if elsewhere.keys().any(|(of, _)| *of == cluster) {
             return Err(anyhow!("something of shop is at {BERLIN}"));
         }
+        self.story.seen(&format!("nothing of it is at {BERLIN}"));
         Ok(cluster)
     }
 
     /// Another tenant spreads six replicas over both sites.
     async fn spread(&mut self) -> Result<()> {
+        self.story
+            .step("Tenant fair spreads a Deployment of six replicas over both sites");
         let tenant = self.fleet.tenant("fair", &["kubernetes"]).await?;
         let objects = json!([{"group": "apps", "resource": "deployments"}]);
         let placement = placement(objects, json!({}), json!({"mode": "Divide"}));
@@ -215,8 +278,9 @@ impl Demo {
         tenant.apply(&deployment("spread", 6).to_string()).await?;
         self.shares(3, 3).await?;
         self.above_is(6).await?;
-        self.say("fair's six replicas run three and three; readyReplicas above says 6");
-        Ok(())
+        self.story
+            .seen("three run at each site; readyReplicas above is their sum");
+        self.show("fair", &["get", "deployments"]).await
     }
 
     /// Waits until the sites run so many of the spread replicas.
@@ -251,15 +315,20 @@ impl Demo {
 
     /// A change above is followed below.
     async fn follow(&mut self) -> Result<()> {
+        self.story.step("A change above is followed below");
+        self.story
+            .quote("$ kubectl scale deployment/spread --replicas=4");
         self.scale(4).await?;
         self.shares(2, 2).await?;
         self.above_is(4).await?;
-        self.say("scaled to four above: two and two below, 4 ready above");
+        self.story.seen("two at each site, four ready above");
         Ok(())
     }
 
     /// What is deleted behind the hub's back comes back.
     async fn repair(&mut self) -> Result<()> {
+        self.story
+            .step("Somebody deletes the Deployment at a site, behind the hub's back");
         let found = |_: &Value| true;
         let below = self
             .fleet
@@ -278,17 +347,20 @@ impl Demo {
         self.fleet
             .below(BERLIN, "fair", (DEPLOYMENTS, "spread"), new)
             .await?;
-        self.say(&format!(
-            "deleted at {BERLIN} behind the hub's back: made again by its syncer"
+        self.story.seen(&format!(
+            "deleted at {BERLIN}, and made again by its syncer: another uid, two ready"
         ));
         Ok(())
     }
 
     /// One site falls silent; the other goes on, and nothing pretends to know.
     async fn silence(&mut self) -> Result<()> {
+        self.story
+            .step("A site's link is cut, and mended (intervals are short here: 4 s, 10 s)");
         self.fleet.site(BERLIN)?.relay.cut(true);
         self.fleet.contact(BERLIN, "Late").await?;
-        self.say(&format!("cut {BERLIN}'s link: it is Late"));
+        self.story.seen(&format!("{BERLIN} is Late"));
+        self.show("fair", &["get", "deployments"]).await?;
         self.scale(6).await?;
         let share = |d: &Value| d["status"]["readyReplicas"] == 3;
         self.fleet
@@ -299,20 +371,25 @@ impl Demo {
             line(d).starts_with("1/2 (1 unknown since ") && d["status"]["readyReplicas"] == 3
         };
         let object = self.fleet.above("fair", SPREAD, unknown).await?;
-        self.say(&format!(
-            "then Lost; {FRANKFURT} went on and follows a new count; above it says \"{}\"",
+        self.story.seen(&format!(
+            "{BERLIN} is Lost; {FRANKFURT} went on and follows a scale to six; the object says {:?}",
             line(&object)
         ));
+        self.show("fair", &["get", "deployments"]).await?;
         self.fleet.site(BERLIN)?.relay.cut(false);
         self.fleet.contact(BERLIN, "Live").await?;
         self.shares(3, 3).await?;
         self.above_is(6).await?;
-        self.say("mended the link: it caught up by itself, six ready above");
-        Ok(())
+        self.story
+            .seen("the link is mended: it caught up by itself, six ready above");
+        self.show("fair", &["get", "deployments"]).await
     }
 
     /// A workspace is deleted and everything of it is gone below.
     async fn leave(&mut self, cluster: &str) -> Result<()> {
+        self.story
+            .step("A workspace is deleted, with everything of it at the sites");
+        self.story.quote("$ kubectl delete workspace shop");
         let platform = self.fleet.hub.kubectl(PLATFORM)?;
         platform
             .ok(&["delete", "workspace", "shop", "--timeout=120s"])
@@ -331,38 +408,72 @@ impl Demo {
             }
         })
         .await?;
-        self.say("deleted workspace shop: everything of it is gone below");
+        self.story.seen("everything of shop is gone below");
         Ok(())
     }
 
     /// What to look at while it stays up.
     ///
     /// # Errors
-    /// A kubeconfig that cannot be written.
+    /// A kubeconfig that cannot be written, a program that is not there.
     pub fn invite(&self) -> Result<()> {
         let hub = &self.fleet.hub;
         let platform = hub.cluster_kubeconfig(PLATFORM)?.display().to_string();
-        let fair = hub
-            .cluster_kubeconfig(&format!("{PLATFORM}:fair"))?
-            .display()
-            .to_string();
-        println!("\nkubeconfigs:");
+        let fair = hub.cluster_kubeconfig(&format!("{PLATFORM}:fair"))?;
+        println!("\nIt stays up. Kubeconfigs:");
         println!("  hub, administrator   {}", hub.kubeconfig().display());
         println!("  platform team        {platform}");
-        println!("  tenant fair          {fair}");
+        println!("  tenant fair          {}", fair.display());
         for (name, member) in &self.fleet.sites {
             println!("  {name:<20} {}", member.kubeconfig.display());
         }
-        println!("\ntry:");
-        println!("  kubectl --kubeconfig {fair} get deployments,projections");
-        println!("  kubectl --kubeconfig {fair} scale deployment/spread --replicas=9");
-        println!("  kubectl hanse --kubeconfig {fair} why deployment/spread");
+        let kubernetes = tools::named("kubernetes").context("no Kubernetes set is named")?;
+        let kubectl = kubernetes.command("kubectl").map_err(|why| anyhow!(why))?;
+        let plugin = program("KUBECTL_HANSE_BIN", "kubectl-hanse")?;
+        let dirs: Vec<String> = [kubectl, plugin.canonicalize()?]
+            .iter()
+            .filter_map(|path| Some(path.parent()?.display().to_string()))
+            .collect();
+        println!("\nIn another terminal:");
+        println!("  export PATH={}:$PATH", dirs.join(":"));
+        println!("  export KUBECONFIG={}", fair.display());
+        println!("\nFive commands to try:");
+        println!("  kubectl get deployments,projections");
+        println!("  kubectl scale deployment/spread --replicas=9 && kubectl get deployments -w");
+        println!("  kubectl hanse why deployment/spread");
         println!("  kubectl hanse --kubeconfig {platform} site list");
         println!(
             "  kubectl ws --kubeconfig {} tree",
             hub.kubeconfig().display()
         );
-        println!("\nCtrl-C stops everything.");
+        println!("\nCtrl-C stops everything and leaves nothing behind.");
+        Ok(())
+    }
+
+    /// Takes everything back from clusters that are the user's own; those that the demo started
+    /// simply end.
+    ///
+    /// # Errors
+    /// What does not go within a minute.
+    pub async fn end(self) -> Result<()> {
+        println!("\nstopping ...");
+        if !self.own {
+            return Ok(());
+        }
+        let platform = self.fleet.hub.kubectl(PLATFORM)?;
+        for tenant in ["shop", "fair"] {
+            let Ok(cluster) = self.fleet.cluster_of(tenant).await else {
+                continue;
+            };
+            let words = ["delete", "workspace", tenant, "--timeout=60s"];
+            platform.ok(&words).await?;
+            for site in [BERLIN, FRANKFURT] {
+                self.fleet.gone(site, &cluster).await?;
+            }
+        }
+        println!(
+            "your clusters are as they were, but for the CRDs of Gateway API and cert-manager"
+        );
         Ok(())
     }
 }
@@ -384,7 +495,7 @@ fn deployment(name: &str, replicas: u32) -> Value {
             "template": {
                 "metadata": {"labels": {"app": name}},
                 "spec": {"containers": [{
-                    "name": name, "image": "registry.invalid/web",
+                    "name": name, "image": "registry.k8s.io/pause:3.10",
                     "ports": [{"containerPort": 8080}],
                 }]},
             },

@@ -15,6 +15,7 @@ use crate::hub::{Hub, Syncer, program};
 use crate::kubeconfig::Access;
 use crate::kubectl::Kubectl;
 use crate::relay::Relay;
+use crate::site::TokenUser;
 use crate::wait;
 
 /// How long anything between hub and sites may take on a machine that is busy.
@@ -42,12 +43,19 @@ pub struct Member {
     pub relay: Relay,
     /// The agent's state.
     pub state: PathBuf,
+    /// The certificate with which it joined (PEM).
+    pub first_certificate: String,
 }
 
 impl Fleet {
     /// Starts a hub with the platform team's workspace.
     pub async fn start() -> Result<Fleet> {
-        let hub = Hub::start().await?;
+        Fleet::start_with(&[]).await
+    }
+
+    /// The same with users who are known by static tokens.
+    pub async fn start_with(users: &[TokenUser<'_>]) -> Result<Fleet> {
+        let hub = Hub::start_with(users).await?;
         hub.workspace("root", "platform", "organization").await?;
         Ok(Fleet {
             hub,
@@ -93,6 +101,11 @@ impl Fleet {
     /// Joins a physical cluster and waits until its agent is heard. Intervals are short, so that
     /// silence is noticed within seconds.
     pub async fn join(&mut self, name: &str, kubeconfig: &Path) -> Result<()> {
+        self.join_with(name, kubeconfig, &json!({})).await
+    }
+
+    /// The same with more in the Site's spec.
+    pub async fn join_with(&mut self, name: &str, kubeconfig: &Path, spec: &Value) -> Result<()> {
         let access = self.hub.access()?;
         let port: u16 = access
             .server
@@ -106,11 +119,10 @@ impl Fleet {
         std::fs::create_dir_all(&state)?;
         let file = state.join("bootstrap.kubeconfig");
         std::fs::write(&file, bootstrap)?;
-        let times = json!({"spec": {"times": {
-            "leaseSeconds": 1, "lateSeconds": 4, "lostSeconds": 10,
-        }}});
+        let mut spec = spec.clone();
+        spec["times"] = json!({"leaseSeconds": 1, "lateSeconds": 4, "lostSeconds": 10});
         let platform = self.hub.kubectl(PLATFORM)?;
-        let patch = times.to_string();
+        let patch = json!({"spec": spec}).to_string();
         platform
             .ok(&["patch", "site", name, "--type=merge", "-p", &patch])
             .await?;
@@ -134,9 +146,16 @@ impl Fleet {
             syncer,
             relay,
             state,
+            first_certificate: String::new(),
         };
         self.sites.insert(name.to_owned(), member);
-        self.contact(name, "Live").await
+        self.contact(name, "Live").await?;
+        let member = self.site_mut(name)?;
+        let kept = std::fs::read(member.state.join("identity.json"))?;
+        let kept: Value = serde_json::from_slice(&kept)?;
+        let certificate = kept["certificate"].as_str().unwrap_or_default();
+        certificate.clone_into(&mut member.first_certificate);
+        Ok(())
     }
 
     /// A member by name.
@@ -153,15 +172,15 @@ impl Fleet {
             .with_context(|| format!("{name} has not joined"))
     }
 
-    /// Waits until the hub says this of a site: Live, Late or Lost.
+    /// Waits until `kubectl get site` says this of a site: Live, Late or Lost.
     pub async fn contact(&self, name: &str, wanted: &str) -> Result<()> {
-        let platform = self.hub.cluster(PLATFORM)?;
-        let path = format!("/apis/sites.hanse.dev/v1alpha1/sites/{name}");
+        let platform = self.hub.kubectl(PLATFORM)?;
+        let words = ["get", "site", name, "--no-headers"];
         wait::until(&format!("{name} {wanted}"), PATIENCE, async || {
-            let site = platform.get(&path).await?.success()?;
-            match site["status"]["contact"] == wanted {
+            let row = platform.ok(&words).await?;
+            match row.split_whitespace().nth(1) == Some(wanted) {
                 true => Ok(()),
-                false => Err(anyhow!("{}", site["status"])),
+                false => Err(anyhow!("{row}")),
             }
         })
         .await

@@ -60,7 +60,11 @@ pub async fn assemble(
         &hanse_store_redb::Config::new(config.root.join("data")),
         seams,
     )?;
-    let hub = Hub::open(Arc::new(store), hanse_cache::Config::default()).await?;
+    let memory = hanse_cache::Config {
+        parts: hanse_sites::PARTS,
+        ..hanse_cache::Config::default()
+    };
+    let hub = Hub::open(Arc::new(store), memory).await?;
     let view = Arc::new(View::new(hub.clone()));
     let authorizer = Arc::new(Authorizer::new(Arc::clone(&view)));
     let admission = Admission::new(Arc::clone(&authorizer));
@@ -83,6 +87,9 @@ pub async fn assemble(
     let authenticator = authenticator(config, pki, &signer, &view, seams)?;
     let metrics = Metrics::new(&version::git_version());
     let health = Arc::new(Health::default());
+    let authority = Authority::from_pem(&pki.client_ca_cert, &pki.client_ca_key)?;
+    let authority = Arc::new(authority);
+    let sites = sites(&authority, &tenancy, &signer)?;
     let service = Service::new(Parts {
         seams: seams.clone(),
         hub: hub.clone(),
@@ -91,6 +98,7 @@ pub async fn assemble(
         authorizer,
         admission,
         tenancy: Arc::clone(&tenancy),
+        sites: Some(Arc::clone(&sites)),
         health: Arc::clone(&health),
         audit: audit(config, seams, &metrics)?,
         metrics,
@@ -98,9 +106,6 @@ pub async fn assemble(
         process: process::figures,
     });
     add_checks(&health, &service);
-    let authority = Authority::from_pem(&pki.client_ca_cert, &pki.client_ca_key)?;
-    let authority = Arc::new(authority);
-    let sites = sites(&authority, &tenancy, &signer)?;
     let config = controllers_config(pki, authority, signer, catalog);
     let mut tasks = controllers::start(&hub, seams, config, stop);
     tasks.push(seams.spawn("endings", Endings::new(&service).run(stop.clone())));

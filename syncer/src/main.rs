@@ -112,7 +112,13 @@ async fn run(flags: Flags) -> Result<()> {
     let inbox = inbox(&kept.server)?;
     let hub = Http::new(kept.config(), seams.clone()).context("the hub")?;
     let api = Api::new(Arc::clone(&hub) as Arc<dyn hanse_client::Transport>);
-    let journal = Disk::open(&flags.state_dir.join("journal.redb"))?;
+    let (journal, aside) = Disk::open_or_begin(&flags.state_dir.join("journal.redb"))?;
+    if let Some(aside) = aside {
+        tracing::error!(
+            aside = %aside.display(),
+            "the journal was damaged and is begun anew; all of it is asked for again"
+        );
+    }
     let agent = Agent::start(Setup {
         hub: api.clone(),
         site,

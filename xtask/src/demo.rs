@@ -1,8 +1,9 @@
 //! The main job in one command: builds everything and hands over to the demo of `e2e`.
 
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 
 use crate::project::Project;
 use crate::{setup, stage};
@@ -34,10 +35,8 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
     for site in &args.site_kubeconfig {
         demo.args(["--site-kubeconfig", site]);
     }
-    match demo.status()?.success() {
-        true => Ok(()),
-        false => bail!("the demo did not come to its end"),
-    }
+    // The demo takes this process's place, so that Ctrl-C is its own and it can clean up.
+    Err(demo.exec()).context("the demo cannot be started")
 }
 
 /// A program of `e2e`, built with everything that it runs, ready to be started.

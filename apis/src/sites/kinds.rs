@@ -165,13 +165,6 @@ pub const KINDS: &[Kind] = &[
                 0,
             ),
             (
-                "Unknown",
-                "date",
-                ".status.unknownSince",
-                "How long a site is unknown",
-                0,
-            ),
-            (
                 "Reason",
                 "string",
                 ".status.sites[0].error.reason",

@@ -14,7 +14,8 @@ api_type! {
         source: Source [required];
         /// What it is called below.
         target: Target [required];
-        /// The object, rendered for this site; atomic for server-side apply.
+        /// The object's body, rendered: equal intents are equal wherever they go, and kept once.
+        /// Name, namespace and marks are the target's. Atomic for server-side apply.
         object: Value [required]
             {"x-kubernetes-map-type": "atomic", "x-kubernetes-preserve-unknown-fields": true};
         /// Hash of the object's bytes: equal hashes mean that nothing is to be done.

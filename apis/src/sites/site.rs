@@ -41,8 +41,8 @@ api_type! {
         kubernetes_version: String;
         /// The syncer's version.
         syncer_version: String;
-        /// Live, Late or Lost; empty before the first contact.
-        contact: String {"enum": ["", "Live", "Late", "Lost"]};
+        /// Live or Lost as written, empty before the first contact; Late is derived when shown.
+        contact: String {"enum": ["", "Live", "Lost"]};
         /// Since when the contact is as it is.
         contact_since: String {"format": "date-time"};
         /// Last renewal that the hub saw when the contact last changed.

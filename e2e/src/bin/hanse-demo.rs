@@ -1,10 +1,12 @@
 //! Shows the main job on this machine: see `cargo xtask demo --help`, which builds and runs this.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use hanse_e2e::demo::{self, Options};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Shows the main job step by step, then stays up.
 #[derive(Parser)]
@@ -18,8 +20,11 @@ struct Args {
     own: Vec<String>,
 }
 
+/// As shells say it of a program that an interrupt ended.
+const INTERRUPTED: u8 = 130;
+
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> Result<ExitCode> {
     let args = Args::parse();
     let mut options = Options::default();
     for own in &args.own {
@@ -35,14 +40,26 @@ async fn main() -> Result<()> {
         }
         options.own.push((name.to_owned(), PathBuf::from(file)));
     }
+    let mut term = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut stop = async || {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    // What was started ends with the future that is dropped.
     let running = tokio::select! {
         running = demo::run(&options) => running?,
-        _ = tokio::signal::ctrl_c() => return Ok(()),
+        () = stop() => {
+            println!("\nstopped before its end");
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
     };
     if !args.once {
         running.invite()?;
-        tokio::signal::ctrl_c().await?;
-        println!("stopping ...");
+        stop().await;
     }
-    Ok(())
+    running.end().await?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use hanse_cache::Object;
 use hanse_json::{Value, json, scan};
 use hanse_kinds::ResourceDef;
+use hanse_sites::Shown;
 use hanse_wire::negotiate::{Encoding, Form, MetaVersion, Output};
 use hanse_wire::status::Result;
 use hanse_wire::table::{self, IncludeObject, partial_metadata};
@@ -30,6 +31,8 @@ pub struct Renderer {
     pub include: IncludeObject,
     /// The time that ages are measured against, microseconds since 1970.
     pub now: i64,
+    /// What a table has beyond the kind's own columns.
+    pub shown: Option<Shown>,
 }
 
 impl Renderer {
@@ -92,12 +95,11 @@ impl Renderer {
     /// A row of the kind's table.
     #[must_use]
     pub fn row(&self, tree: &Value, version: MetaVersion) -> Value {
-        table::row(
-            self.def.columns.cells(tree, self.now),
-            tree,
-            self.include,
-            version,
-        )
+        let mut cells = self.def.columns.cells(tree, self.now);
+        if let Some(shown) = &self.shown {
+            shown.cells(&self.def.columns.heads(), tree, self.now, &mut cells);
+        }
+        table::row(cells, tree, self.include, version)
     }
 
     /// A table of rows.
@@ -109,7 +111,13 @@ impl Renderer {
         metadata: Value,
         with_columns: bool,
     ) -> Value {
-        let columns = with_columns.then(|| self.def.columns.heads());
+        let columns = with_columns.then(|| {
+            let mut heads = self.def.columns.heads();
+            if let Some(shown) = &self.shown {
+                shown.heads(&mut heads);
+            }
+            heads
+        });
         let rows = self.def.columns.rows(rows);
         table::table(version, columns.as_deref(), rows, metadata)
     }

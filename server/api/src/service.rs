@@ -18,11 +18,12 @@ use hanse_auth::{ACCESS_DENIED, Attributes, Authenticator, Authorizer, Resolutio
 use hanse_cache::{ClusterName, Hub};
 use hanse_kinds::ResourceDef;
 use hanse_seams::{Seams, Shutdown};
+use hanse_sites::Sites;
 use hanse_tenancy::catalog::{Catalog, Lookup};
 use hanse_tenancy::{HOME_NAME, Tenancy};
 use hanse_wire::gvk::GroupResource;
 use hanse_wire::gzip;
-use hanse_wire::negotiate::{Output, error_output};
+use hanse_wire::negotiate::{Form, Output, error_output};
 use hanse_wire::query::Query;
 use hanse_wire::status::{Denied, Result, Status};
 use hanse_wire::table::IncludeObject;
@@ -101,6 +102,8 @@ pub struct Parts {
     pub admission: Arc<Admission>,
     /// How workspaces are born.
     pub tenancy: Arc<Tenancy>,
+    /// What became of placed objects; none where nothing is placed.
+    pub sites: Option<Arc<Sites>>,
     /// Health checks.
     pub health: Arc<Health>,
     /// Counters.
@@ -161,8 +164,13 @@ impl Inner {
     /// 400 for a bad `includeObject`, 500 for versions that only a webhook could make.
     pub fn renderer(&self, call: &Call<'_>, target: &Target, output: Output) -> Result<Renderer> {
         convert::check(&target.def)?;
+        let shown = match (output.form, &self.sites) {
+            (Form::Table(_), Some(sites)) => sites.shown(&target.resource, call.cluster.as_ref()),
+            _ => None,
+        };
         Ok(Renderer {
             def: Arc::clone(&target.def),
+            shown,
             output,
             bare_items: target.def.flags.bare_items && call.lens.is_none(),
             include: IncludeObject::parse(call.query.get("includeObject"))?,

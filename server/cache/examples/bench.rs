@@ -290,6 +290,7 @@ async fn memory(directory: &Path, seams: &Seams) {
     let store = RedbStore::open(&hanse_store_redb::Config::new(directory), seams).expect("a store");
     let store = Arc::new(store);
     let config = Config {
+        parts: &[],
         recent_events: 100,
         recent_bytes: 1 << 20,
     };

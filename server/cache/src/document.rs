@@ -14,9 +14,12 @@ use bytes::Bytes;
 use hanse_json::{Map, Value};
 
 use crate::object::CLUSTER_ANNOTATION;
+use crate::part::{Part, PartHash, QUOTED};
 
-/// The first byte of every value that is an object.
+/// The first byte of every value that is an object ...
 pub(crate) const FORMAT: u8 = 1;
+/// ... and of one in which the hash of a part stands instead of the part.
+const FORMAT_SPLIT: u8 = 2;
 
 const DELETING: u8 = 1;
 
@@ -41,6 +44,9 @@ pub enum DocumentError {
     /// The bytes are not what this version writes.
     #[error("the stored value has an unknown format or is damaged")]
     Damaged,
+    /// The value is of the past, and a part of it is no longer kept.
+    #[error("a part of the stored value is no longer kept")]
+    PartGone,
 }
 
 /// An object ready to be written. Cheap to clone.
@@ -130,16 +136,22 @@ pub(crate) struct Decoded<'a> {
     pub(crate) entry: &'a [u8],
     /// The object without the two.
     pub(crate) json: &'a [u8],
+    /// Where in `json` the hash of a part stands, and the hash.
+    pub(crate) part: Option<(usize, PartHash)>,
 }
 
 /// Takes a stored value apart, and makes sure that its parts can be relied on.
 pub(crate) fn decode(value: &[u8]) -> Result<Decoded<'_>, DocumentError> {
     let (format, mut rest) = value.split_first().ok_or(DocumentError::Damaged)?;
-    if *format != FORMAT {
+    if !matches!(*format, FORMAT | FORMAT_SPLIT) {
         return Err(DocumentError::Damaged);
     }
     let mut number = || take_number(&mut rest).ok_or(DocumentError::Damaged);
     let (version, cluster, length) = (number()?, number()?, number()?);
+    let at = match *format {
+        FORMAT_SPLIT => Some(number()?),
+        _ => None,
+    };
     let (join, rest) = rest.split_first().ok_or(DocumentError::Damaged)?;
     let join = Join::from_byte(*join).ok_or(DocumentError::Damaged)?;
     let (entry, json) = rest
@@ -148,13 +160,49 @@ pub(crate) fn decode(value: &[u8]) -> Result<Decoded<'_>, DocumentError> {
     if cluster > version || version > json.len() || !Entry(entry).is_sound() {
         return Err(DocumentError::Damaged);
     }
+    let hash = |at: usize| {
+        let text = json.get(at..at.checked_add(QUOTED)?)?;
+        (at >= version).then(|| PartHash::from_quoted(text))?
+    };
+    let part = match at {
+        Some(at) => Some((at, hash(at).ok_or(DocumentError::Damaged)?)),
+        None => None,
+    };
     Ok(Decoded {
         version,
         cluster,
         join,
         entry,
         json,
+        part,
     })
+}
+
+/// Takes the member at a path out of a whole value, its hash stays in its place; `None` when it is
+/// no object, or stands before the version.
+pub(crate) fn split(value: &[u8], path: &[&str]) -> Result<Option<(Bytes, Part)>, DocumentError> {
+    let whole = decode(value)?;
+    let found = hanse_json::scan::find(whole.json, path).filter(|raw| raw.starts_with(b"{"));
+    let Some(raw) = found.filter(|_| whole.part.is_none()) else {
+        return Ok(None);
+    };
+    // `raw` lies within `json`.
+    let at = (raw.as_ptr() as usize).wrapping_sub(whole.json.as_ptr() as usize);
+    if at < whole.version || at > whole.json.len() {
+        return Ok(None);
+    }
+    let part = Part::new(raw);
+    let mut out = Vec::with_capacity(value.len() - raw.len() + QUOTED + 4);
+    out.push(FORMAT_SPLIT);
+    for number in [whole.version, whole.cluster, whole.entry.len(), at] {
+        put_number(number, &mut out);
+    }
+    out.push(whole.join as u8);
+    out.extend_from_slice(whole.entry);
+    out.extend_from_slice(&whole.json[..at]);
+    out.extend_from_slice(&part.hash.quoted());
+    out.extend_from_slice(&whole.json[at + raw.len()..]);
+    Ok(Some((out.into(), part)))
 }
 
 #[derive(Default)]

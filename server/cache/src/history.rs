@@ -15,6 +15,7 @@ use crate::event::Event;
 use crate::limits::{LOG_PAGE, LOG_PAGES};
 use crate::names::{Names, ObjectKey};
 use crate::object::{Body, Object};
+use crate::part::Parts;
 use crate::table::ReadError;
 
 /// A stretch of the log, decoded.
@@ -38,7 +39,7 @@ impl History {
     pub(crate) async fn after(
         &self,
         store: &Arc<dyn Store>,
-        names: &Names,
+        (names, parts): (&Names, &Parts),
         version: u64,
     ) -> Result<Arc<LogEvents>, ReadError> {
         let after = hanse_store::Version(version);
@@ -51,7 +52,7 @@ impl History {
         };
         let slot = self.slot(from);
         let page = slot
-            .get_or_try_init(|| load(store, names, from, version))
+            .get_or_try_init(|| load(store, (names, parts), from, version))
             .await?
             .clone();
         if page.end <= version {
@@ -77,7 +78,7 @@ impl History {
 
 async fn load(
     store: &Arc<dyn Store>,
-    names: &Names,
+    (names, parts): (&Names, &Parts),
     from: Revision,
     requested: u64,
 ) -> Result<Arc<LogEvents>, ReadError> {
@@ -90,9 +91,9 @@ async fn load(
         None => from.end().0,
     };
     let changes = page.commits.into_iter().flat_map(|commit| commit.changes);
-    let events = changes.filter_map(|change| decode(change, names).transpose());
+    let events = changes.filter_map(|change| decode(change, names, parts).transpose());
     let events: Result<Vec<Event>, DocumentError> = events.collect();
-    let events = events.map_err(|error| ReadError::Unavailable(error.to_string().into()))?;
+    let events = events.map_err(|error| value_error(&error, requested, end))?;
     Ok(Arc::new(LogEvents { events, end }))
 }
 
@@ -111,10 +112,26 @@ pub(crate) fn read_error(error: hanse_store::ReadError, requested: u64) -> ReadE
     }
 }
 
+/// What a value of the past that cannot be read means to whoever asked from `requested` on.
+pub(crate) fn value_error(error: &DocumentError, requested: u64, oldest: u64) -> ReadError {
+    match error {
+        DocumentError::PartGone => ReadError::TooOld { requested, oldest },
+        error => ReadError::Unavailable(error.to_string().into()),
+    }
+}
+
 /// The event that a change of the log is; `None` for what is no object.
-pub(crate) fn decode(change: Change, names: &Names) -> Result<Option<Event>, DocumentError> {
+pub(crate) fn decode(
+    change: Change,
+    names: &Names,
+    parts: &Parts,
+) -> Result<Option<Event>, DocumentError> {
     let Some(key) = ObjectKey::from_store(&change.key, names) else {
         return Ok(None);
+    };
+    let object = |key: ObjectKey, value: &Bytes, version: u64| {
+        let body = Body::new(key, value, |hash| parts.get(hash))?;
+        Ok(Object::new(Arc::new(body), version))
     };
     let previous = |Previous { version, value }| object(key.clone(), &value, version.0);
     let previous = change.previous.map(previous).transpose()?;
@@ -124,8 +141,4 @@ pub(crate) fn decode(change: Change, names: &Names) -> Result<Option<Event>, Doc
         (None, Some(last)) => Some(Event::delete(last, version)),
         (None, None) => None,
     })
-}
-
-fn object(key: ObjectKey, value: &Bytes, version: u64) -> Result<Object, DocumentError> {
-    Ok(Object::new(Arc::new(Body::new(key, value)?), version))
 }

@@ -6,6 +6,7 @@
 //! applies the whole commit under its lock; then the caller is answered. So whoever was answered
 //! reads its own write, and a commit becomes visible at once. The lock is held for memory only.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -23,6 +24,7 @@ use crate::names::{ClusterName, Names, ObjectKey, ResourceId, Scope, hash_parts}
 use crate::object::{Body, Object};
 use crate::order::Stretch;
 use crate::page::Collector;
+use crate::part::{PARTS, Part, PartHash, PartRule, Parts};
 use crate::state::{After, Applied, State};
 use crate::table::{ListPage, ListQuery, ReadError};
 use crate::txn::{CommitError, Committed, Expect, Txn};
@@ -38,6 +40,8 @@ pub struct Config {
     pub recent_events: usize,
     /// Bytes that they may hold beyond what is alive anyway.
     pub recent_bytes: usize,
+    /// Members of objects that are kept once for each content.
+    pub parts: &'static [PartRule],
 }
 
 impl Default for Config {
@@ -45,6 +49,7 @@ impl Default for Config {
         Self {
             recent_events: RECENT_EVENTS,
             recent_bytes: RECENT_BYTES,
+            parts: &[],
         }
     }
 }
@@ -62,6 +67,10 @@ pub struct Stats {
     pub recent_events: usize,
     /// Bytes that they hold beyond what is alive anyway.
     pub recent_bytes: usize,
+    /// Parts that objects share.
+    pub parts: usize,
+    /// Their bytes.
+    pub part_bytes: usize,
 }
 
 /// Why the hub could not open.
@@ -91,6 +100,7 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) config: Config,
     pub(crate) names: Names,
+    pub(crate) parts: Arc<Parts>,
     pub(crate) state: RwLock<State>,
     pub(crate) history: History,
     pub(crate) version: watch::Sender<u64>,
@@ -175,6 +185,9 @@ impl Shared {
             }
             (Some(Carried::Delete(key)), _) => Ok(Some(Applied::Delete(key.clone(), version))),
             (None, Some(value)) => self.decode(&change.key, value, version),
+            (None, None) if change.key.starts_with(PARTS.as_bytes()) => {
+                Ok(PartHash::from_store(&change.key).map(Applied::PartGone))
+            }
             (None, None) => {
                 let key = ObjectKey::from_store(&change.key, &self.names);
                 Ok(key.map(|key| Applied::Delete(key, version)))
@@ -194,10 +207,15 @@ impl Shared {
             let name = String::from_utf8_lossy(name).into_owned();
             return Ok(Some(Applied::Position(name, position)));
         }
+        if key.starts_with(PARTS.as_bytes()) {
+            let part = Part::from_store(value).map_err(|source| value_error(key, source))?;
+            return Ok(Some(Applied::Part(part, version)));
+        }
         let Some(object_key) = ObjectKey::from_store(key, &self.names) else {
             return Ok(None);
         };
-        let body = Body::new(object_key, value).map_err(|source| value_error(key, source))?;
+        let body = Body::new(object_key, value, |hash| self.parts.get(hash));
+        let body = body.map_err(|source| value_error(key, source))?;
         Ok(Some(Applied::Put(Object::new(Arc::new(body), version))))
     }
 }
@@ -333,8 +351,12 @@ impl Hub {
                 let decoded = self
                     .shared
                     .decode(&entry.key, &entry.value, entry.version.0);
-                let decoded =
-                    decoded.map_err(|error| ReadError::Unavailable(error.to_string().into()))?;
+                let decoded = decoded.map_err(|error| match &error {
+                    OpenError::Value { source, .. } => {
+                        history::value_error(source, at.end().0, self.version())
+                    }
+                    OpenError::Store(_) => ReadError::Unavailable(error.to_string().into()),
+                })?;
                 if let Some(Applied::Put(object)) = decoded
                     && !page.take(&object)
                 {
@@ -436,7 +458,11 @@ impl Hub {
     pub(crate) async fn log_after(&self, version: u64) -> Result<Arc<LogEvents>, ReadError> {
         self.shared
             .history
-            .after(&self.shared.store, &self.shared.names, version)
+            .after(
+                &self.shared.store,
+                (&self.shared.names, &self.shared.parts),
+                version,
+            )
             .await
     }
 
@@ -521,26 +547,24 @@ impl Hub {
             keys.push(key);
         }
         let mut bodies = Vec::with_capacity(txn.writes.len());
+        let mut parts = BTreeMap::new();
         for write in txn.writes {
             let key = self.store_key(&write.key)?;
-            let named = self.shared.names.key(&write.key);
-            let body = match &write.put {
+            let (put, body) = match &write.put {
                 Some(document) => {
-                    let body = Body::new(named.clone(), document.value());
-                    Some(Arc::new(
-                        body.map_err(|_| CommitError::Invalid("damaged document"))?,
-                    ))
+                    let (value, body) = self.prepare(&write, document, &mut parts)?;
+                    (Some(value), Some(body))
                 }
-                None => None,
+                None => (None, None),
             };
             let carried = match &body {
                 Some(body) => Carried::Put(body.clone()),
-                None => Carried::Delete(named),
+                None => Carried::Delete(self.shared.names.key(&write.key)),
             };
             batch.ops.push(Op {
                 key,
                 expect: expectation(write.expect),
-                put: write.put.map(|document| document.value().clone()),
+                put,
                 attachment: Some(Arc::new(carried)),
             });
             bodies.push(body);
@@ -550,12 +574,14 @@ impl Hub {
             .get(batch.checks.len())
             .ok_or(CommitError::Invalid("no writes"))?;
         batch.lane = hash_parts(&[&first.cluster]);
+        let before = self.write_parts(&mut batch, parts).await?;
         let checks = batch.checks.len();
         let committed = self.shared.store.commit(batch).await;
-        let committed = committed.map_err(|error| commit_error(error, keys, checks))?;
+        let committed = committed.map_err(|error| commit_error(error, keys, (checks, before)))?;
         let versions: Vec<Option<u64>> = committed
             .versions
             .iter()
+            .skip(before)
             .map(|version| version.map(|version| version.0))
             .collect();
         let objects = bodies.into_iter().zip(&versions);
@@ -593,7 +619,7 @@ impl Hub {
         let committed = self.shared.store.commit(batch).await;
         committed
             .map(|_| ())
-            .map_err(|error| commit_error(error, Vec::new(), 0))
+            .map_err(|error| commit_error(error, Vec::new(), (0, 0)))
     }
 }
 
@@ -606,17 +632,18 @@ fn expectation(expect: Expect) -> hanse_store::Expect {
     }
 }
 
-/// The store's error in terms of objects: `keys` are those of the checks, then of the writes.
-fn commit_error(
+/// The store's error in terms of objects: `keys` are those of the checks, then of the writes;
+/// before the writes stand so many rows of parts, which expect nothing.
+pub(crate) fn commit_error(
     error: hanse_store::CommitError,
     keys: Vec<ObjectKey>,
-    checks: usize,
+    (checks, parts): (usize, usize),
 ) -> CommitError {
     match error {
         hanse_store::CommitError::Conflict { place, current, .. } => {
             let index = match place {
                 Place::Check(index) => index,
-                Place::Op(index) => checks + index,
+                Place::Op(index) => checks + index.saturating_sub(parts),
             };
             let current = current.map(|version| version.0);
             match keys.into_iter().nth(index) {

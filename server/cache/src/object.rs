@@ -2,8 +2,10 @@
 //!
 //! [`Object`] is a pointer and a version. Behind the pointer stand the key and one allocation with
 //! the index entry and the JSON, whole but for `metadata.resourceVersion`, which belongs at
-//! `split`. That is why a deletion, which gives the last state a new version, copies nothing. The
-//! invariant: the bytes without the version are valid, canonical JSON of their own.
+//! `split`. That is why a deletion, which gives the last state a new version, copies nothing. A
+//! part that many objects share (`part.rs`) stands there as its hash and is put in whenever the
+//! document is written. The invariant: the bytes without the version are valid, canonical JSON of
+//! their own.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use hanse_json::{Value, scan};
 
 use crate::document::{self, DocumentError, Entry, Join, Pairs, SchemaHash, Texts};
 use crate::names::{ObjectKey, hash_parts};
+use crate::part::{Part, PartHash, QUOTED};
 
 /// The annotation that names the logical cluster of an object in every answer.
 pub const CLUSTER_ANNOTATION: &str = "kcp.io/cluster";
@@ -30,6 +33,13 @@ pub(crate) struct Body {
     bytes: Box<[u8]>,
     json: u32,
     split: u32,
+    part: Option<Box<Shared>>,
+}
+
+/// A part, and where in the JSON its hash stands.
+struct Shared {
+    at: u32,
+    part: Arc<Part>,
 }
 
 /// An object's JSON in the pieces in which it rests; one after the other they are the document.
@@ -39,8 +49,8 @@ pub struct Slices<'a> {
     pub head: &'a [u8],
     /// The version, which belongs between as `,"resourceVersion":"..."`.
     pub version: u64,
-    /// Everything after the version.
-    pub tail: &'a [u8],
+    /// Everything after the version: what comes before a shared part, the part, the rest.
+    pub tail: [&'a [u8]; 3],
 }
 
 const VERSION_OPEN: &[u8] = b",\"resourceVersion\":\"";
@@ -48,12 +58,15 @@ const VERSION_OPEN: &[u8] = b",\"resourceVersion\":\"";
 impl Slices<'_> {
     /// Appends the document.
     pub fn write(&self, out: &mut Vec<u8>) {
-        out.reserve(self.head.len() + self.tail.len() + 48);
+        let tail: usize = self.tail.iter().map(|piece| piece.len()).sum();
+        out.reserve(self.head.len() + tail + 48);
         out.extend_from_slice(self.head);
         out.extend_from_slice(VERSION_OPEN);
         write_number(self.version, out);
         out.push(b'"');
-        out.extend_from_slice(self.tail);
+        for piece in self.tail {
+            out.extend_from_slice(piece);
+        }
     }
 }
 
@@ -73,8 +86,12 @@ fn write_number(mut number: u64, out: &mut Vec<u8>) {
 }
 
 impl Body {
-    /// Puts a stored value together with what its key says.
-    pub(crate) fn new(key: ObjectKey, value: &[u8]) -> Result<Self, DocumentError> {
+    /// Puts a stored value together with what its key says, and with the part that it shares.
+    pub(crate) fn new(
+        key: ObjectKey,
+        value: &[u8],
+        part: impl FnOnce(PartHash) -> Option<Arc<Part>>,
+    ) -> Result<Self, DocumentError> {
         let parts = document::decode(value)?;
         let (open, close): (&[u8], &[u8]) = match parts.join {
             Join::Wrap => (b"\"annotations\":{\"kcp.io/cluster\":", b"},"),
@@ -94,11 +111,19 @@ impl Body {
         for piece in [parts.entry, before, open, &cluster, close, after] {
             bytes.extend_from_slice(piece);
         }
+        let shared = match parts.part {
+            Some((at, hash)) => Some(Box::new(Shared {
+                at: u32::try_from(at + grown).map_err(damaged)?,
+                part: part(hash).ok_or(DocumentError::PartGone)?,
+            })),
+            None => None,
+        };
         Ok(Self {
             key,
             bytes: bytes.into_boxed_slice(),
             json,
             split,
+            part: shared,
         })
     }
 
@@ -187,8 +212,20 @@ impl Object {
 
     /// The raw bytes of the JSON value at a path, without parsing the rest. The path
     /// `metadata.resourceVersion` is not among them: ask [`Object::resource_version`].
+    /// Around a shared part, which has to be asked for by its own path, its hash stands for it.
     pub fn raw(&self, path: &[&str]) -> Option<&[u8]> {
-        scan::find(self.body.json(), path)
+        let json = self.body.json();
+        let Some(shared) = &self.body.part else {
+            return scan::find(json, path);
+        };
+        let place = json.get(shared.at as usize..)?.as_ptr();
+        for depth in 1..=path.len() {
+            let found = scan::find(json, &path[..depth])?;
+            if found.as_ptr() == place {
+                return scan::find(&shared.part.bytes, &path[depth..]);
+            }
+        }
+        scan::find(json, path)
     }
 
     /// The raw keys, in their quotes, and values of the document's first level: for those who ask
@@ -199,7 +236,7 @@ impl Object {
 
     /// The string at a path, without parsing the rest.
     pub fn text(&self, path: &[&str]) -> Option<std::borrow::Cow<'_, str>> {
-        scan::find_str(self.body.json(), path)
+        scan::decode_str(self.raw(path)?)
     }
 
     /// One of `metadata.annotations`.
@@ -209,7 +246,14 @@ impl Object {
 
     /// The JSON in the pieces in which it rests.
     pub fn slices(&self) -> Slices<'_> {
-        let (head, tail) = self.body.json().split_at(self.body.split as usize);
+        let (head, rest) = self.body.json().split_at(self.body.split as usize);
+        let tail: [&[u8]; 3] = match &self.body.part {
+            Some(shared) => {
+                let (before, after) = rest.split_at((shared.at - self.body.split) as usize);
+                [before, &shared.part.bytes, &after[QUOTED..]]
+            }
+            None => [rest, b"", b""],
+        };
         Slices {
             head,
             version: self.version,
@@ -231,10 +275,19 @@ impl Object {
 
     /// Bytes of the JSON document, without its version.
     pub fn json_len(&self) -> usize {
-        self.body.json().len()
+        let own = self.body.json().len();
+        match &self.body.part {
+            Some(shared) => own - QUOTED + shared.part.bytes.len(),
+            None => own,
+        }
     }
 
-    /// Bytes that this state takes in memory, its key's shared parts aside.
+    /// The part that it shares with others.
+    pub(crate) fn part(&self) -> Option<PartHash> {
+        self.body.part.as_ref().map(|shared| shared.part.hash)
+    }
+
+    /// Bytes that this state takes in memory, what it shares with others aside.
     pub fn memory(&self) -> usize {
         self.body.bytes.len() + size_of::<Body>() + 16
     }

@@ -10,21 +10,25 @@ use hanse_store::{Range, Revision, Store};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+use crate::document::DocumentError;
 use crate::history::{self, History};
 use crate::hub::{Config, Follower, Hub, OpenError, Shared, value_error};
 use crate::limits::{LOG_PAGE, OPEN_COMMITS, OPEN_PAGE};
 use crate::names::Names;
+use crate::part::Parts;
 use crate::state::{After, Applied, State};
 
 impl Hub {
     /// Loads everything that the store holds, fills the rings from the tail of its log, and
     /// follows it from there on.
     pub async fn open(store: Arc<dyn Store>, config: Config) -> Result<Self, OpenError> {
+        let parts = Arc::new(Parts::default());
         let shared = Arc::new(Shared {
             store: store.clone(),
             config,
             names: Names::default(),
-            state: RwLock::new(State::new(config)),
+            parts: Arc::clone(&parts),
+            state: RwLock::new(State::new(config, parts)),
             history: History::default(),
             version: watch::Sender::new(0),
         });
@@ -46,6 +50,7 @@ impl Hub {
     }
 
     async fn load_objects(&self, revision: Revision) -> Result<(), OpenError> {
+        let shared_parts = &self.shared.parts;
         let mut start = Bytes::new();
         loop {
             let range = Range {
@@ -70,7 +75,9 @@ impl Hub {
                     Some(Applied::Position(name, version)) => {
                         state.positions.insert(name, version);
                     }
-                    Some(Applied::Delete(..)) | None => {}
+                    // Parts stand before all objects.
+                    Some(Applied::Part(part, version)) => shared_parts.stored(part, version),
+                    Some(Applied::Delete(..) | Applied::PartGone(_)) | None => {}
                 }
             }
             if !page.more {
@@ -111,11 +118,13 @@ impl Hub {
                 .into_iter()
                 .filter(|commit| commit.revision <= revision);
             for change in commits.flat_map(|commit| commit.changes) {
-                let key = change.key.clone();
-                let event = history::decode(change, &self.shared.names)
-                    .map_err(|source| value_error(&key, source))?;
-                if let Some(event) = event {
-                    state.load_event(event, &mut after);
+                let (key, version) = (change.key.clone(), change.version.0);
+                match history::decode(change, &self.shared.names, &self.shared.parts) {
+                    Ok(Some(event)) => state.load_event(event, &mut after),
+                    Ok(None) => {}
+                    // The log reaches further back than its parts: the past begins here.
+                    Err(DocumentError::PartGone) => state.begin_at(version),
+                    Err(source) => return Err(value_error(&key, source)),
                 }
             }
             drop(state);

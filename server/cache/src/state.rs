@@ -18,6 +18,7 @@ use crate::limits::{HOT_BYTES, HOT_EVENTS};
 use crate::names::{ObjectKey, ResourceId, Scope};
 use crate::object::{Object, owner_hash};
 use crate::order::Stretch;
+use crate::part::{Part, PartHash, Parts};
 use crate::table::Table;
 use crate::watch::Mailbox;
 
@@ -27,6 +28,10 @@ pub(crate) enum Applied {
     Delete(ObjectKey, u64),
     /// A saved cursor: remembered, and no event.
     Position(String, u64),
+    /// A part that objects share, with its row's version: kept, and no event.
+    Part(Part, u64),
+    /// The end of such a row.
+    PartGone(PartHash),
 }
 
 /// What is done after the lock is free: waking, and dropping what memory no longer needs.
@@ -48,6 +53,7 @@ impl After {
 /// See the module's own words.
 pub(crate) struct State {
     config: Config,
+    parts: Arc<Parts>,
     pub(crate) revision: Revision,
     tables: HashMap<ResourceId, Table, FixedState>,
     /// The floor of a table that does not exist yet.
@@ -65,9 +71,10 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config, parts: Arc<Parts>) -> Self {
         Self {
             config,
+            parts,
             revision: Revision::default(),
             tables: HashMap::with_hasher(FixedState::with_seed(3)),
             new_floor: 0,
@@ -117,6 +124,7 @@ impl State {
 
     /// Takes over an object of the load, which makes no event.
     pub(crate) fn load(&mut self, object: Object) {
+        self.count_parts(None, Some(&object));
         for hash in object.owner_hashes() {
             self.owners
                 .insert((hash, object.resource_version()), object.clone());
@@ -138,9 +146,12 @@ impl State {
                 self.positions.insert(name, version);
                 return;
             }
+            Applied::Part(part, version) => return self.parts.stored(part, version),
+            Applied::PartGone(hash) => return self.parts.gone(hash),
             Applied::Put(object) => {
                 let resource = object.key().resource.clone();
                 let previous = self.table_mut(&resource).put(object.clone());
+                self.count_parts(previous.as_ref(), Some(&object));
                 self.reown(previous.as_ref(), Some(&object));
                 (resource, Event::put(object, previous))
             }
@@ -149,6 +160,7 @@ impl State {
                     return;
                 };
                 self.reown(Some(&last), None);
+                self.count_parts(Some(&last), None);
                 (key.resource, Event::delete(last, version))
             }
         };
@@ -157,6 +169,14 @@ impl State {
         }
         self.heat(event.clone(), after);
         self.remember(&resource, event, after);
+    }
+
+    fn count_parts(&self, old: Option<&Object>, new: Option<&Object>) {
+        for (object, change) in [(new, 1), (old, -1)] {
+            if let Some(hash) = object.and_then(Object::part) {
+                self.parts.count(hash, change);
+            }
+        }
     }
 
     fn reown(&mut self, old: Option<&Object>, new: Option<&Object>) {
@@ -294,7 +314,10 @@ impl State {
 
     pub(crate) fn stats(&self) -> Stats {
         let tables = self.tables.values();
+        let (parts, part_bytes) = self.parts.size();
         Stats {
+            parts,
+            part_bytes,
             resources: self.tables.len(),
             objects: tables.clone().map(Table::len).sum(),
             watchers: tables.map(|table| table.watchers().count()).sum(),

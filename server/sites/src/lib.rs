@@ -17,6 +17,7 @@ pub mod limits;
 mod object;
 mod placement;
 mod run;
+mod shown;
 mod site;
 mod status;
 pub mod turn;
@@ -25,4 +26,5 @@ pub mod turn;
 mod tests;
 
 pub use bootstrap::bootstrap;
-pub use run::{Key, Sites};
+pub use run::{Key, PARTS, Sites};
+pub use shown::Shown;

@@ -265,8 +265,6 @@ impl Work<'_> {
         let object = render(&Render {
             object: value,
             source: &self.source,
-            target: &target,
-            site: &place.inbox,
             replicas: share,
         });
         let spec = ManifestSpec {
@@ -282,7 +280,7 @@ impl Work<'_> {
         let Some(found) = self.manifest(&place.inbox) else {
             let manifest = self.new_manifest(&spec);
             if manifest.to_string().len() > MANIFEST_BYTES_MAX {
-                part.error = Some(too_large());
+                part.refuse(self.too_large(site));
                 return Ok(part);
             }
             let draft = Draft::new(&self.sites.ids.manifests, manifest);
@@ -298,7 +296,10 @@ impl Work<'_> {
             return Ok(part);
         }
         let same = |old: &ManifestSpec| {
-            old.hash == spec.hash && old.force == spec.force && old.adopt == spec.adopt
+            old.hash == spec.hash
+                && old.force == spec.force
+                && old.adopt == spec.adopt
+                && old.target == spec.target
         };
         let old: ManifestSpec = sites::read(&manifest, "spec").unwrap_or_default();
         if same(&old) && old.source.uid == spec.source.uid {
@@ -308,12 +309,36 @@ impl Work<'_> {
         let generation = manifest["metadata"]["generation"].as_i64().unwrap_or(1);
         manifest["metadata"]["generation"] = (generation + 1).into();
         if manifest.to_string().len() > MANIFEST_BYTES_MAX {
-            part.error = Some(too_large());
+            part.refuse(self.too_large(site));
             return Ok(part);
         }
         self.turn
             .update(self.sites.tenancy.maker(), &found, &manifest)?;
         Ok(part)
+    }
+
+    /// What is said of an object that no Manifest can hold, since when it is so.
+    fn too_large(&self, site: &str) -> ApplyError {
+        const REASON: &str = "TooLarge";
+        let told = self.told();
+        let known = told.sites.iter().find(|d| d.site == site);
+        let known = known.and_then(|d| d.error.as_ref());
+        let since = known
+            .filter(|e| e.reason == REASON)
+            .map(|e| e.since.clone());
+        ApplyError {
+            reason: REASON.into(),
+            message: "the object and its envelope are larger than 1 MiB".into(),
+            since: since.unwrap_or_else(|| self.sites.now()),
+            ..ApplyError::default()
+        }
+    }
+
+    /// What the Projection says now.
+    fn told(&self) -> ProjectionStatus {
+        let raw = self.projection.as_ref().and_then(|p| p.raw(&["status"]));
+        raw.and_then(|raw| serde_json::from_slice(raw).ok())
+            .unwrap_or_default()
     }
 
     fn new_manifest(&self, spec: &ManifestSpec) -> Value {
@@ -376,6 +401,7 @@ impl Work<'_> {
             self.sites,
             &self.parts,
             &self.source,
+            wanted.map_or("", |w| &w.placement),
             self.projection.as_ref(),
         );
         if stays {
@@ -494,11 +520,7 @@ impl Work<'_> {
         let Some(object) = &self.object else {
             return Ok(());
         };
-        let old: ProjectionStatus = self
-            .projection
-            .as_ref()
-            .and_then(|p| serde_json::from_slice(p.raw(&["status"])?).ok())
-            .unwrap_or_default();
+        let old = self.told();
         for detail in &summary.sites {
             let Some(error) = &detail.error else {
                 continue;
@@ -556,12 +578,4 @@ fn event(sites: &Sites, object: &Object, source: &Source, site: &str, error: &Ap
         "reportingInstance": "", "eventTime": null,
     });
     Draft::new(&sites.ids.events, value).within(namespace)
-}
-
-fn too_large() -> ApplyError {
-    ApplyError {
-        reason: "TooLarge".into(),
-        message: "the object and its envelope are larger than 1 MiB".into(),
-        ..ApplyError::default()
-    }
 }

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hanse_apis::sites::{PlacementSpec, Source, names};
+use hanse_apis::sites::{GROUP, PlacementSpec, Source, names};
 use hanse_auth::authority::Authority;
 use hanse_auth::token::Signer;
 use hanse_cache::{
-    ClusterName, CommitError, DocumentError, Event, Object, ObjectKey, ReadError, ResourceId, Scope,
+    ClusterName, CommitError, DocumentError, Event, Object, ObjectKey, PartRule, ReadError,
+    ResourceId, Scope, SparePart,
 };
 use hanse_reconcile::{Outcome, Queue, Rate};
 use hanse_seams::{Seams, Shutdown};
@@ -20,9 +21,16 @@ use hanse_tenancy::Tenancy;
 use parking_lot::Mutex;
 
 use crate::ids::Ids;
-use crate::limits::{COUNT_PAUSE, EVENTS, WORKERS};
+use crate::limits::{BODIES_KEPT, COUNT_PAUSE, EVENTS, WORKERS};
 use crate::turn::Turn;
 use crate::{certificates, inbox, join, object, placement, site};
+
+/// The bodies of Manifests: kept once for each content, however many sites get it.
+pub const PARTS: &[PartRule] = &[PartRule {
+    group: GROUP,
+    resource: "manifests",
+    path: &["spec", "object"],
+}];
 
 /// What a turn is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +53,8 @@ pub enum Key {
     Inbox(ClusterName),
     /// One object of a tenant: group, resource, identity, logical cluster, namespace, name.
     Object([Arc<str>; 6]),
+    /// Bodies that no Manifest needs any more.
+    Bodies,
 }
 
 impl hanse_reconcile::Key for Key {
@@ -58,7 +68,7 @@ impl hanse_reconcile::Key for Key {
             | Self::Spread(cluster, _)
             | Self::Inbox(cluster) => Arc::clone(cluster.as_arc()),
             Self::Object(parts) => Arc::clone(&parts[3]),
-            Self::Placements => Arc::from(""),
+            Self::Placements | Self::Bodies => Arc::from(""),
         }
     }
 }
@@ -102,6 +112,8 @@ pub struct Sites {
     queue: Queue<Key>,
     inboxes: Mutex<BTreeMap<ClusterName, (ClusterName, Arc<str>)>>,
     heard: Mutex<BTreeMap<ClusterName, (String, i64)>>,
+    /// Bodies that were spare at a moment (monotonic).
+    spare: Mutex<Option<(Duration, Vec<SparePart>)>>,
 }
 
 impl Sites {
@@ -129,6 +141,7 @@ impl Sites {
             queue,
             inboxes: Mutex::new(BTreeMap::new()),
             heard: Mutex::new(BTreeMap::new()),
+            spare: Mutex::new(None),
         }))
     }
 
@@ -224,6 +237,7 @@ impl Sites {
 
     fn look_at_everything(&self) {
         let view = self.tenancy.view();
+        self.queue.add(Key::Bodies);
         for site in view.list(&self.ids.sites, &Scope::Wildcard) {
             let key = site.key();
             self.know_inbox(&inbox::name(&site), &key.cluster, &key.name);
@@ -245,6 +259,9 @@ impl Sites {
     fn concerns(&self, event: &Event) {
         self.look_at(event.object(), event.previous());
         let key = event.object().key();
+        if event.is_delete() && key.resource == self.ids.manifests {
+            self.queue.add_after(Key::Bodies, BODIES_KEPT);
+        }
         if event.is_delete() && key.resource == self.ids.sites {
             self.queue.add(Key::Placements);
         }
@@ -273,6 +290,9 @@ impl Sites {
                 self.queue.add(Key::of_source(&source));
             }
         } else if *of == self.ids.manifests {
+            if previous.is_some() && changed(&["spec", "hash"]) {
+                self.queue.add_after(Key::Bodies, BODIES_KEPT);
+            }
             if let Some(source) = source_of(object, &["spec", "source"]) {
                 self.queue.add(Key::of_source(&source));
             }
@@ -375,7 +395,41 @@ impl Sites {
 
     // === turns ===
 
+    /// Drops the bodies that have been spare for longer than the log reaches back, and notes
+    /// those that are spare now.
+    async fn sweep(&self) -> Outcome {
+        let hub = self.tenancy.view().hub();
+        let now = self.seams().clock.monotonic();
+        let noted = self.spare.lock().take();
+        if let Some((since, spare)) = noted {
+            if let Some(wait) = (since + BODIES_KEPT)
+                .checked_sub(now)
+                .filter(|w| !w.is_zero())
+            {
+                *self.spare.lock() = Some((since, spare));
+                return Outcome::Again(wait);
+            }
+            match hub.drop_parts(&spare).await {
+                Ok(0) => {}
+                Ok(dropped) => tracing::debug!(dropped, "bodies that nobody needs"),
+                Err(error) => {
+                    tracing::warn!(%error, "bodies that nobody needs were not dropped");
+                    return Outcome::Retry;
+                }
+            }
+        }
+        let spare = hub.spare_parts();
+        if spare.is_empty() {
+            return Outcome::Done;
+        }
+        *self.spare.lock() = Some((now, spare));
+        Outcome::Again(BODIES_KEPT)
+    }
+
     async fn turn(self: Arc<Self>, key: Key) -> Outcome {
+        if key == Key::Bodies {
+            return self.sweep().await;
+        }
         let turn = match self.decide(&key) {
             Ok(turn) => turn,
             Err(error) => {
@@ -446,6 +500,8 @@ impl Sites {
                 }
                 Ok(Turn::default())
             }
+            // Asks the store, so it is no function of the view: see `sweep`.
+            Key::Bodies => Ok(Turn::default()),
             Key::Inbox(inbox) => {
                 for manifest in view.list_cluster(&self.ids.manifests, inbox) {
                     if let Some(source) = source_of(&manifest, &["spec", "source"]) {

@@ -1,7 +1,7 @@
 //! A Site: its inbox made, its contact derived, its end.
 //!
-//! Invariant: `status` is written when something turned, never because time passed: contact turns
-//! at most three times in a row of silence.
+//! Invariant: `status` is written when something turned, never because time passed: of contact
+//! only entering and leaving `Lost` is written.
 
 use std::time::Duration;
 
@@ -97,15 +97,18 @@ fn heard(
     status.syncer_version = fact(names::SYNCER_ANNOTATION);
     let now = sites.seconds();
     let derived = contact(last, now, &spec.times);
-    if status.contact != derived.contact.as_str() {
-        status.contact = derived.contact.as_str().to_owned();
-        // Live begins now; Late and Lost began when the interval ran out.
-        let live = derived.contact == Contact::Live;
-        status.contact_since = sites.time(if live { now } else { derived.since });
+    let lost = derived.contact == Contact::Lost;
+    // Late is derived where it is shown: a site that is heard again in time costs no write.
+    let written = if lost { Contact::Lost } else { Contact::Live };
+    if status.contact != written.as_str() {
+        status.contact = written.as_str().to_owned();
+        // Live begins now; Lost began when the interval ran out.
+        status.contact_since = sites.time(if lost { derived.since } else { now });
         status.last_contact = sites.time(last);
     }
-    if let Some(changes) = derived.changes {
-        let seconds = u64::try_from(changes - now).unwrap_or(0);
+    if !lost {
+        let left = last.min(now) + spec.times.lost() - now;
+        let seconds = u64::try_from(left).unwrap_or(0);
         turn.again_in(Duration::from_secs(seconds) + Duration::from_millis(100));
     }
 }
@@ -119,7 +122,6 @@ fn conditions(sites: &Sites, status: &mut SiteStatus) {
         },
         match status.contact.as_str() {
             "Live" => ("Connected", "True", "Live", ""),
-            "Late" => ("Connected", "Unknown", "Late", "the syncer is overdue"),
             "Lost" => (
                 "Connected",
                 "False",
@@ -135,7 +137,6 @@ fn conditions(sites: &Sites, status: &mut SiteStatus) {
         },
         match (joined, status.contact.as_str()) {
             (true, "Live") => ("Ready", "True", "Ready", ""),
-            (true, "Late") => ("Ready", "Unknown", "Late", ""),
             (true, "Lost") => ("Ready", "False", "Lost", ""),
             _ => ("Ready", "False", "NotJoined", ""),
         },

@@ -7,8 +7,9 @@ use hanse_apis::sites::{
     SiteDetail, Source, set_condition,
 };
 use hanse_cache::Object;
+use hanse_projection::Contact;
 use hanse_projection::aggregate::{Health, SiteView, aggregate, health};
-use hanse_projection::{Contact, line};
+use hanse_projection::line::{self, NOT_PLACED};
 use serde_json::Value;
 
 use crate::limits::DETAIL_BYTES_MAX;
@@ -65,6 +66,12 @@ impl Part {
         };
     }
 
+    /// What the hub itself refuses to send: nobody below can say it.
+    pub fn refuse(&mut self, error: ApplyError) {
+        self.state = "Failed".into();
+        self.error = Some(error);
+    }
+
     fn view(&self) -> SiteView<'_> {
         SiteView {
             site: &self.site,
@@ -89,6 +96,7 @@ pub fn summarize(
     sites: &Sites,
     parts: &[Part],
     source: &Source,
+    placement: &str,
     old: Option<&Object>,
 ) -> ProjectionStatus {
     let mut out = ProjectionStatus {
@@ -122,6 +130,9 @@ pub fn summarize(
             .then_with(|| a.site.cmp(&b.site))
     });
     out.sites.truncate(PROJECTION_SITES_MAX);
+    // Where nothing is to be, nothing is applied either: no site stands for all of them.
+    let nowhere = parts.is_empty();
+    let nowhere_message = format!("Placement {placement} has chosen no Site");
     let rows = [
         verdict(
             "Applied",
@@ -140,12 +151,17 @@ pub fn summarize(
         verdict("Certain", out.unknown > 0, false, "SiteLost", ""),
     ];
     for (kind, state, reason) in rows {
+        let (state, reason, message) = match nowhere && kind != "Certain" {
+            true => ("Unknown", NOT_PLACED, nowhere_message.as_str()),
+            false => (state, reason, ""),
+        };
         set_condition(
             &mut out.conditions,
             Condition {
                 r#type: kind.into(),
                 status: state.into(),
                 reason: reason.into(),
+                message: message.into(),
                 last_transition_time: sites.now(),
                 ..Condition::default()
             },

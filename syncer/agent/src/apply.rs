@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hanse_apis::sites::{ApplyError, ManifestSpec, names};
 use hanse_client::Error;
+use hanse_projection::dress;
 use hanse_projection::names::{
     Ownership, locator_line, namespace_locator_line, namespace_object, ownership,
 };
@@ -162,7 +163,8 @@ async fn rounds(
 ) -> Result<(Value, Vec<Conflict>), Error> {
     let resource = entry.standing.place.resource();
     let mut held: Vec<Conflict> = Vec::new();
-    let mut body = spec.object.clone();
+    let intent = dress(&spec.object, &spec.source, &spec.target, &shared.inbox);
+    let mut body = intent.clone();
     let mut force = false;
     for _ in 0..CONFLICT_ROUNDS {
         let error = match shared
@@ -191,7 +193,7 @@ async fn rounds(
         held.extend(theirs);
         held.sort();
         held.dedup();
-        match owned::without(&spec.object, &held) {
+        match owned::without(&intent, &held) {
             Some(rest) => body = rest,
             None => return Err(error),
         }

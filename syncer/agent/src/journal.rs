@@ -6,18 +6,27 @@
 //! one redb file, which is consistent after any crash.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend,
+    StorageError, TableDefinition,
+};
 
 use crate::limits::JOURNAL_CACHE_BYTES;
 
 /// A journal that cannot be read or written; nothing is acted on until it can.
 #[derive(Debug, thiserror::Error)]
-#[error("journal: {0}")]
-pub struct JournalError(String);
+pub enum JournalError {
+    /// The file is no journal, or no longer one: [`Disk::open_or_begin`] sets it aside.
+    #[error("journal: damaged: {0}")]
+    Damaged(String),
+    /// Anything else: the disk, a lock, a later version.
+    #[error("journal: {0}")]
+    Failed(String),
+}
 
 /// One change of the journal.
 pub enum Change<'a> {
@@ -69,7 +78,28 @@ pub struct Disk {
 }
 
 fn failed(error: impl std::fmt::Display) -> JournalError {
-    JournalError(error.to_string())
+    JournalError::Failed(error.to_string())
+}
+
+fn unopened(error: DatabaseError) -> JournalError {
+    let damaged = match &error {
+        DatabaseError::Storage(StorageError::Corrupted(_)) => true,
+        DatabaseError::Storage(StorageError::Io(e)) => matches!(
+            e.kind(),
+            std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
+        ),
+        _ => false,
+    };
+    match damaged {
+        true => JournalError::Damaged(error.to_string()),
+        false => failed(error),
+    }
+}
+
+fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(JOURNAL_CACHE_BYTES);
+    builder
 }
 
 impl Disk {
@@ -78,10 +108,35 @@ impl Disk {
     /// # Errors
     /// When the file cannot be used, or was written by a later version.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        let database = Database::builder()
-            .set_cache_size(JOURNAL_CACHE_BYTES)
-            .create(path)
-            .map_err(failed)?;
+        Self::over(builder().create(path).map_err(unopened)?)
+    }
+
+    /// The same on anything that can hold a file: what a power cut leaves is tested with it.
+    ///
+    /// # Errors
+    /// As [`Disk::open`].
+    pub fn open_on(backend: impl StorageBackend) -> Result<Self, JournalError> {
+        Self::over(builder().create_with_backend(backend).map_err(unopened)?)
+    }
+
+    /// Opens the journal; a damaged one is set aside and a new one begun, because all of it can be
+    /// got again: the intents from the hub, the standings from the marks below. Answers where the
+    /// damaged one is, if there was one.
+    ///
+    /// # Errors
+    /// As [`Disk::open`], damage apart.
+    pub fn open_or_begin(path: &Path) -> Result<(Self, Option<PathBuf>), JournalError> {
+        match Self::open(path) {
+            Err(JournalError::Damaged(_)) => {
+                let aside = path.with_extension("damaged");
+                std::fs::rename(path, &aside).map_err(failed)?;
+                Ok((Self::open(path)?, Some(aside)))
+            }
+            other => Ok((other?, None)),
+        }
+    }
+
+    fn over(database: Database) -> Result<Self, JournalError> {
         let write = database.begin_write().map_err(failed)?;
         {
             write.open_table(INTENTS).map_err(failed)?;
@@ -244,5 +299,24 @@ mod tests {
         suite(&Disk::open(&path).unwrap());
         let again = Disk::open(&path).unwrap();
         assert_eq!(again.cursor().unwrap(), "7");
+        // Whoever opens it twice is told, and nothing is set aside.
+        let twice = Disk::open_or_begin(&path);
+        assert!(matches!(twice, Err(JournalError::Failed(_))));
+    }
+
+    #[test]
+    fn what_is_no_journal_is_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.redb");
+        let (journal, aside) = Disk::open_or_begin(&path).unwrap();
+        assert_eq!(aside, None);
+        suite(&journal);
+        drop(journal);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[..64].fill(0x5a);
+        std::fs::write(&path, &bytes).unwrap();
+        let (journal, aside) = Disk::open_or_begin(&path).unwrap();
+        assert_eq!(std::fs::read(aside.unwrap()).unwrap(), bytes);
+        suite(&journal);
     }
 }

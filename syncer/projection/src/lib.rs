@@ -20,4 +20,4 @@ pub mod render;
 pub use aggregate::{SiteView, aggregate};
 pub use contact::{Contact, contact};
 pub use digest::content_hash;
-pub use render::{Render, render};
+pub use render::{Render, dress, render};

@@ -4,6 +4,9 @@
 
 use hanse_apis::sites::{ProjectionStatus, STATUS_LINE_BYTES, SiteDetail};
 
+/// Reason of the conditions of an object that goes to no site.
+pub const NOT_PLACED: &str = "NotPlaced";
+
 /// The line for a Projection's status: counts, then what is unknown since when, then the worst
 /// site with its cause.
 #[must_use]
@@ -14,6 +17,9 @@ pub fn line(status: &ProjectionStatus) -> String {
             " ({} unknown since {})",
             status.unknown, status.unknown_since
         ));
+    }
+    if let Some(nowhere) = status.conditions.iter().find(|c| c.reason == NOT_PLACED) {
+        out.push_str(&format!(" {NOT_PLACED}: {}", nowhere.message));
     }
     if let Some(site) = status.sites.iter().find(|s| s.error.is_some())
         && let Some(error) = &site.error
@@ -65,13 +71,51 @@ pub fn badness(site: &SiteDetail) -> u8 {
     }
 }
 
-/// The summary that tables show: `2/3 (1 unknown 14m)`; `age` is derived by whoever shows it.
+/// What follows from the clock, as whoever shows a Projection derives it.
+#[derive(Clone, Debug, Default)]
+pub struct Ages {
+    /// For how long the first of the Lost sites has been unknown.
+    pub unknown: Option<String>,
+    /// How many sites are overdue, and the first of them for how long.
+    pub late: Option<(usize, String)>,
+}
+
+/// The summary that tables show: `2/3 (1 unknown 14m)`, `3/3 (1 late 12s)`.
 #[must_use]
-pub fn summary(status: &ProjectionStatus, age: Option<&str>) -> String {
-    match (status.unknown, age) {
-        (0, _) => status.ready.clone(),
-        (n, None) => format!("{} ({n} unknown)", status.ready),
-        (n, Some(age)) => format!("{} ({n} unknown {age})", status.ready),
+pub fn summary(status: &ProjectionStatus, ages: &Ages) -> String {
+    let mut parts = Vec::new();
+    match (status.unknown, &ages.unknown) {
+        (0, _) => {}
+        (n, None) => parts.push(format!("{n} unknown")),
+        (n, Some(age)) => parts.push(format!("{n} unknown {age}")),
+    }
+    if let Some((n, age)) = &ages.late {
+        parts.push(format!("{n} late {age}"));
+    }
+    match parts.is_empty() {
+        true => status.ready.clone(),
+        false => format!("{} ({})", status.ready, parts.join(", ")),
+    }
+}
+
+/// The worst site's cause, to stand behind the summary: ` edge: Rejected`.
+#[must_use]
+pub fn worst(status: &ProjectionStatus) -> String {
+    let failing = status.sites.iter().filter_map(|site| {
+        let error = site.error.as_ref()?;
+        Some((site.site.as_str(), error.reason.as_str()))
+    });
+    let degraded = status.sites.iter().filter(|s| s.health == "Degraded");
+    let all: Vec<(&str, &str)> = failing
+        .chain(degraded.map(|s| (s.site.as_str(), "Degraded")))
+        .collect();
+    match all.as_slice() {
+        [] => String::new(),
+        [(site, reason)] => format!(" {site}: {reason}"),
+        [(site, reason), ..] if status.failed > 1 => {
+            format!(" {site}: {reason} (and {} more)", status.failed - 1)
+        }
+        [(site, reason), ..] => format!(" {site}: {reason}"),
     }
 }
 
@@ -105,6 +149,13 @@ mod tests {
             ),
             "{line}"
         );
-        assert_eq!(summary(&status, Some("14m")), "1/3 (1 unknown 14m)");
+        let mut ages = Ages {
+            unknown: Some("14m".into()),
+            late: None,
+        };
+        assert_eq!(summary(&status, &ages), "1/3 (1 unknown 14m)");
+        ages.late = Some((2, "40s".into()));
+        assert_eq!(summary(&status, &ages), "1/3 (1 unknown 14m, 2 late 40s)");
+        assert_eq!(worst(&status), " edge: Incompatible");
     }
 }

@@ -1,8 +1,11 @@
 //! From a tenant's object to the object that a site shall have.
 //!
-//! Invariant: rendering reads neither status nor managedFields, so a change of either changes no
-//! intent; rendering twice gives equal bytes. Whatever belongs to the place where the object
-//! stands above (uid, versions, owners, finalizers, marks of the workspace) stays above.
+//! Two steps. [`render`] makes the body, which says nothing of the site, of the workspace or of
+//! the name, so that equal intents have equal bytes wherever they go and are kept once.
+//! [`dress`], at the site, gives a body its name and its marks. Invariant: rendering reads neither
+//! status nor managedFields, so a change of either changes no intent; rendering twice gives equal
+//! bytes. Whatever belongs to the place where the object stands above (uid, versions, owners,
+//! finalizers, marks of the workspace) stays above.
 
 use hanse_apis::sites::{Source, Target, names};
 use serde_json::{Map, Value, json};
@@ -16,10 +19,6 @@ pub struct Render<'a> {
     pub object: &'a Value,
     /// Its identity.
     pub source: &'a Source,
-    /// What it is called below.
-    pub target: &'a Target,
-    /// The inbox of the site.
-    pub site: &'a str,
     /// The site's share, and the dotted path where it goes.
     pub replicas: Option<(&'a str, i64)>,
 }
@@ -32,7 +31,7 @@ const ANNOTATIONS: &[&str] = &[
     "deployment.kubernetes.io/revision",
 ];
 
-/// Renders an object for a site.
+/// Renders the body of an object.
 #[must_use]
 pub fn render(r: &Render<'_>) -> Value {
     let mut out = Map::new();
@@ -54,20 +53,31 @@ pub fn render(r: &Render<'_>) -> Value {
 
 fn metadata(r: &Render<'_>) -> Value {
     let meta = &r.object["metadata"];
-    let mut labels = kept(&meta["labels"], &[]);
-    labels.insert(names::SITE_LABEL.into(), json!(r.site));
-    labels.insert(names::LOCATOR_LABEL.into(), json!(r.target.locator));
-    let mut annotations = kept(&meta["annotations"], ANNOTATIONS);
-    annotations.insert(
-        names::LOCATOR_ANNOTATION.into(),
-        json!(locator_line(r.source)),
-    );
-    let mut out = json!({
-        "name": r.target.name, "labels": labels, "annotations": annotations,
-    });
-    if !r.target.namespace.is_empty() {
-        out["namespace"] = json!(r.target.namespace);
+    let mut out = Map::new();
+    for (member, dropped) in [("annotations", ANNOTATIONS), ("labels", &[])] {
+        let kept = kept(&meta[member], dropped);
+        if !kept.is_empty() {
+            out.insert(member.into(), Value::Object(kept));
+        }
     }
+    Value::Object(out)
+}
+
+/// The object as a site is asked for it: a body with its name, its namespace and our marks.
+#[must_use]
+pub fn dress(body: &Value, source: &Source, target: &Target, site: &str) -> Value {
+    let mut out = body.clone();
+    let Some(map) = out.as_object_mut() else {
+        return out;
+    };
+    let meta = map.entry("metadata").or_insert_with(|| json!({}));
+    meta["name"] = json!(target.name);
+    if !target.namespace.is_empty() {
+        meta["namespace"] = json!(target.namespace);
+    }
+    meta["labels"][names::SITE_LABEL] = json!(site);
+    meta["labels"][names::LOCATOR_LABEL] = json!(target.locator);
+    meta["annotations"][names::LOCATOR_ANNOTATION] = json!(locator_line(source));
     out
 }
 
@@ -160,12 +170,9 @@ mod tests {
     }
 
     fn rendered(object: &Value, source: &Source, replicas: Option<(&str, i64)>) -> Value {
-        let target = target(&[3; 32], source);
         render(&Render {
             object,
             source,
-            target: &target,
-            site: "site-x",
             replicas,
         })
     }
@@ -191,10 +198,13 @@ mod tests {
             "status": {"replicas": 6},
         });
         let s = source("apps", "deployments");
-        let out = rendered(&object, &s, Some(("spec.replicas", 3)));
+        let body = rendered(&object, &s, Some(("spec.replicas", 3)));
+        let mut other = s.clone();
+        other.cluster = "c2".into();
+        assert_eq!(body, rendered(&object, &other, Some(("spec.replicas", 3))));
         let t = target(&[3; 32], &s);
         assert_eq!(
-            out,
+            dress(&body, &s, &t, "site-x"),
             json!({
                 "apiVersion": "apps/v1", "kind": "Deployment",
                 "metadata": {

@@ -81,6 +81,7 @@ impl World {
             authorizer,
             admission,
             tenancy: Arc::clone(&tenancy),
+            sites: None,
             health: Arc::new(Health::default()),
             metrics: Metrics::new("v1.36.0"),
             audit: None,

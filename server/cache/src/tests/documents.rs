@@ -13,7 +13,7 @@ use crate::{Document, Object, SchemaHash};
 fn object(value: &Value) -> Object {
     let fields = [("spec.type", "a"), ("status.phase", "b")];
     let document = Document::from_value(value, fields, SchemaHash([7; 16])).unwrap();
-    let body = Body::new(key("a\"b", "ns", "n"), document.value()).unwrap();
+    let body = Body::new(key("a\"b", "ns", "n"), document.value(), |_| None).unwrap();
     Object::new(Arc::new(body), 513)
 }
 
@@ -85,17 +85,17 @@ fn damaged_values_are_refused() {
     let value = json!({"metadata": {"name": "n", "labels": {"a": "1"}}});
     let document = Document::from_value(&value, [("f", "v")], SchemaHash::default()).unwrap();
     let good = document.value().to_vec();
-    assert!(Body::new(key("c", "ns", "n"), &good).is_ok());
+    assert!(Body::new(key("c", "ns", "n"), &good, |_| None).is_ok());
     let entry = good.len() - value.to_string().len();
     for length in 0..entry {
         assert!(
-            Body::new(key("c", "ns", "n"), &good[..length]).is_err(),
+            Body::new(key("c", "ns", "n"), &good[..length], |_| None).is_err(),
             "{length}"
         );
     }
     let mut newer = good;
     newer[0] += 1;
-    assert!(Body::new(key("c", "ns", "n"), &newer).is_err());
+    assert!(Body::new(key("c", "ns", "n"), &newer, |_| None).is_err());
 }
 
 proptest! {

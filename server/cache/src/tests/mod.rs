@@ -13,6 +13,7 @@ use crate::{
 
 mod documents;
 mod model;
+mod parts;
 mod watches;
 
 /// A hub over the in-memory engine, on a simulated machine.

@@ -55,6 +55,7 @@ pub fn memory() -> Config {
     Config {
         recent_events: 300,
         recent_bytes: 1 << 20,
+        parts: &[],
     }
 }
 
