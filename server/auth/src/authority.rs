@@ -1,8 +1,8 @@
 //! The client CA: signs the certificates by which clients are known.
 //!
 //! Start with [`Authority::sign`]. Whoever asks proves to have the key: a request that is not
-//! signed by it is refused. Invariants: no certificate names a master, whatever was asked for and by
-//! whomever it was approved; and what a certificate may be used for is ours to say, not the
+//! signed by it is refused. Invariants: no certificate names a master, whatever was asked for and
+//! by whomever it was approved; and what a certificate may be used for is ours to say, not the
 //! request's. Both halves of the server that sign (requests of users, syncers) do it here.
 
 use hanse_apis::kcp::user;

@@ -38,5 +38,5 @@ pub use names::{ClusterName, KeyError, ObjectKey, ResourceId, Scope};
 pub use object::{CLUSTER_ANNOTATION, Object, Slices};
 pub use part::{PartHash, PartRule, SparePart};
 pub use table::{Filter, ListPage, ListQuery, ReadError};
-pub use txn::{CommitError, Committed, Expect, Txn, Write};
+pub use txn::{CommitError, Committed, Expect, Txn, Write, split};
 pub use watch::{From, Watcher};

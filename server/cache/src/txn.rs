@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use hanse_store::Limits;
+
 use crate::document::Document;
 use crate::names::ObjectKey;
 use crate::object::Object;
@@ -28,6 +30,44 @@ pub struct Write {
     pub expect: Expect,
     /// Its new state, or `None` to delete it. Deleting what does not exist changes nothing.
     pub put: Option<Document>,
+}
+
+/// What a write takes of a commit beside the bytes of its document: the longest key, and room for
+/// what the store adds.
+const OVERHEAD: usize = 4 << 10;
+
+impl Write {
+    /// Bytes that it may take of a commit.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        OVERHEAD + self.put.as_ref().map_or(0, Document::len)
+    }
+}
+
+/// Writes that need not be committed at once, in their order, as few commits as `limits` allow.
+#[must_use]
+pub fn split(writes: Vec<Write>, limits: Limits) -> Vec<Txn> {
+    let mut txns: Vec<Txn> = Vec::new();
+    let mut bytes = 0;
+    for write in writes {
+        let weight = write.weight();
+        match txns.last_mut() {
+            Some(txn)
+                if txn.writes.len() < limits.max_keys && bytes + weight <= limits.max_bytes =>
+            {
+                bytes += weight;
+                txn.writes.push(write);
+            }
+            _ => {
+                bytes = weight;
+                txns.push(Txn {
+                    writes: vec![write],
+                    checks: Vec::new(),
+                });
+            }
+        }
+    }
+    txns
 }
 
 /// Writes that become durable and visible at once, or not at all.

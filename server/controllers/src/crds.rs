@@ -8,8 +8,7 @@ use hanse_json::{Value, get_str};
 use hanse_schema::crd::status::{self, UsedNames};
 
 use crate::feed::list;
-use crate::limits;
-use crate::plan::{Plan, World, delete, finalizers, release, restate};
+use crate::plan::{Plan, World, delete, finalizers, is_full, release, restate};
 
 /// The storage identity of objects of a logical cluster's own CRDs.
 pub const LOCAL: &str = "customresources";
@@ -77,7 +76,7 @@ fn end(world: &World<'_>, crd: &Object, mut value: Value) -> Result<Plan, Docume
     if status::is_true(&value, "Established") {
         for object in list(world.hub, &objects, &scope) {
             left += 1;
-            if writes.len() < limits::DELETIONS_PER_TURN {
+            if !is_full(&writes) {
                 writes.extend(delete(world, &object, None)?);
             }
         }
@@ -89,7 +88,7 @@ fn end(world: &World<'_>, crd: &Object, mut value: Value) -> Result<Plan, Docume
         if status::set_condition(&mut value, "Terminating", "True", reason, message, &now) {
             writes.push(restate(crd, &value)?);
         }
-        let more = left > limits::DELETIONS_PER_TURN;
+        let more = is_full(&writes);
         let mut plan = Plan::batches(world.hub, writes);
         plan.again = more.then_some(std::time::Duration::ZERO);
         return Ok(plan);

@@ -7,7 +7,7 @@ use hanse_cache::{DocumentError, ListQuery, Object, ResourceId, Scope};
 use hanse_wire::time;
 
 use crate::limits;
-use crate::plan::{Plan, World, erase};
+use crate::plan::{Plan, World, erase, is_full};
 
 /// Deletes expired Events; comes back when the next one expires.
 pub fn sweep(world: &World<'_>) -> Result<Plan, DocumentError> {
@@ -27,7 +27,7 @@ pub fn sweep(world: &World<'_>) -> Result<Plan, DocumentError> {
         let left = last_write(event).map_or(ttl, |then| then.saturating_add(ttl) - now);
         if left > 0 {
             next = next.min(left);
-        } else if writes.len() < limits::DELETIONS_PER_TURN {
+        } else if !is_full(&writes) {
             writes.push(erase(event));
         } else {
             next = 0;

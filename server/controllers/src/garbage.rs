@@ -15,7 +15,7 @@ use hanse_json::{Value, get_array, get_bool, get_str, json};
 use hanse_wire::time;
 
 use crate::limits;
-use crate::plan::{Plan, World, create, delete, delete_as, finalizers, release, restate};
+use crate::plan::{Plan, World, create, delete, delete_as, finalizers, is_full, release, restate};
 
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
@@ -136,7 +136,7 @@ pub fn left_behind(
         let verdict = judge(world, dependent, Some(uid))?;
         all.writes.extend(verdict.writes);
         all.again = all.again.or(verdict.again);
-        Ok(all.writes.len() < limits::DELETIONS_PER_TURN)
+        Ok(!is_full(&all.writes))
     })?;
     let mut plan = Plan::batches(world.hub, all.writes);
     plan.again = if more {
@@ -376,7 +376,7 @@ fn orphan(world: &World<'_>, object: &Object) -> Result<Plan, DocumentError> {
         if dependent.key() != object.key() {
             writes.push(restate(dependent, &body)?);
         }
-        Ok(writes.len() < limits::DELETIONS_PER_TURN)
+        Ok(!is_full(&writes))
     })?;
     let mut plan = Plan::batches(world.hub, writes);
     if more {
@@ -401,7 +401,7 @@ fn foreground(world: &World<'_>, object: &Object) -> Result<Plan, DocumentError>
             all.writes.extend(verdict.writes);
             all.again = all.again.or(verdict.again);
         }
-        Ok(all.writes.len() < limits::DELETIONS_PER_TURN)
+        Ok(!is_full(&all.writes))
     })?;
     if !blocked && !more {
         all.writes

@@ -9,6 +9,8 @@ pub const EVENTS_PER_READ: usize = 1_024;
 /// Objects that one turn of a key deletes; more waits for its next turn, so that a namespace of a
 /// million objects does not starve others.
 pub const DELETIONS_PER_TURN: usize = 2_040;
+/// Bytes that one turn of a key writes, about: what it has not committed yet is in memory.
+pub const BYTES_PER_TURN: usize = 16 << 20;
 /// Namespaces in which an owner is looked for that is not where it is said to be.
 pub const NAMESPACES_SEARCHED: usize = 1_000;
 /// Dependents looked at in one step of a walk.

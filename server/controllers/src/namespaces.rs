@@ -10,8 +10,8 @@ use hanse_cache::{
 use hanse_json::{Value, get_array, get_str, json};
 
 use crate::feed::list;
-use crate::plan::{Plan, World, create, delete, erase, finalizers, restate, restate_with};
-use crate::{limits, plan};
+use crate::plan;
+use crate::plan::{Plan, World, create, delete, erase, finalizers, is_full, restate, restate_with};
 
 /// The ConfigMap with the CA in every namespace.
 pub const ROOT_CA: &str = "kube-root-ca.crt";
@@ -115,7 +115,7 @@ fn end(world: &World<'_>, namespace: &Object) -> Result<Plan, DocumentError> {
         };
         rest.kinds.push((name, count));
         for object in list(world.hub, &resource, &scope) {
-            if writes.len() >= limits::DELETIONS_PER_TURN {
+            if is_full(&writes) {
                 break;
             }
             if let Some(write) = delete(world, &object, None)? {

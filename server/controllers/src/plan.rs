@@ -9,6 +9,7 @@ use hanse_json::{Map, Value, get_array, get_i64, get_str, json};
 use hanse_seams::Seams;
 use hanse_wire::time;
 
+use crate::limits;
 use crate::run::Config;
 
 /// What a controller may look at. Pure but for the clock and chance, which the seams hold.
@@ -78,18 +79,17 @@ impl Plan {
 
     /// Many writes that need not be atomic, in as few transactions as the store allows.
     pub fn batches(hub: &Hub, writes: Vec<Write>) -> Plan {
-        let size = hub.limits().max_keys.max(1);
-        let mut plan = Plan::default();
-        let mut writes = writes.into_iter().peekable();
-        while writes.peek().is_some() {
-            let batch = writes.by_ref().take(size).collect();
-            plan.txns.push(Txn {
-                writes: batch,
-                checks: Vec::new(),
-            });
+        Plan {
+            txns: hanse_cache::split(writes, hub.limits()),
+            again: None,
         }
-        plan
     }
+}
+
+/// Whether a turn has as much to write as one turn may: many objects, or few large ones.
+pub fn is_full(writes: &[Write]) -> bool {
+    let bytes = || writes.iter().map(Write::weight).sum::<usize>();
+    writes.len() >= limits::DELETIONS_PER_TURN || bytes() >= limits::BYTES_PER_TURN
 }
 
 /// A new object.

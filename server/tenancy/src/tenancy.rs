@@ -4,7 +4,7 @@ use crate::bind::Binder;
 use crate::objects::Maker;
 use hanse_admission::Admission;
 use hanse_auth::{Authorizer, View};
-use hanse_cache::{CommitError, Committed, Txn, Write};
+use hanse_cache::{CommitError, Committed, Write};
 use std::sync::Arc;
 
 /// This shard, as the world sees it.
@@ -112,20 +112,10 @@ impl Tenancy {
     /// # Errors
     /// That of the hub.
     pub async fn commit(&self, writes: Vec<Write>) -> Result<Option<Committed>, CommitError> {
-        let most = self.view().hub().limits().max_keys.max(1);
+        let hub = self.view().hub();
         let mut last = None;
-        let mut rest = writes.into_iter().peekable();
-        while rest.peek().is_some() {
-            let some: Vec<Write> = rest.by_ref().take(most).collect();
-            last = Some(
-                self.view()
-                    .hub()
-                    .commit(Txn {
-                        writes: some,
-                        ..Txn::default()
-                    })
-                    .await?,
-            );
+        for txn in hanse_cache::split(writes, hub.limits()) {
+            last = Some(hub.commit(txn).await?);
         }
         Ok(last)
     }

@@ -1,7 +1,7 @@
 //! APIBindings: from "" over Binding to Bound, kept up to date, deleted with what they bind; and
 //! the labels of what their claims claim.
 
-use super::deletion::{Left, claim_storage};
+use super::deletion::{Left, claim_storage, is_full};
 use super::{Controllers, Key, Step, StepError, drop_finalizer};
 use crate::bind::{Offer, Offered};
 use crate::catalog::bound_resources;
@@ -16,8 +16,6 @@ use std::time::Duration;
 
 /// How long until a locked-out or missing thing is looked at again without an event.
 const RECHECK: Duration = Duration::from_secs(30);
-/// Label writes of one commit.
-const LABEL_BATCH: usize = 200;
 
 /// Storage names of all that a binding binds.
 pub(super) fn bound_storages(binding: &Object) -> Vec<ResourceId> {
@@ -336,7 +334,7 @@ impl Controllers {
                 if claims::apply_labels(&mut value, &expected) {
                     writes.extend(self.change(&object, &value)?);
                 }
-                if writes.len() >= LABEL_BATCH {
+                if is_full(&writes) {
                     return Ok(Step {
                         writes,
                         again: Some(Duration::ZERO),

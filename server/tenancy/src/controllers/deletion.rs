@@ -17,8 +17,16 @@ use std::time::Duration;
 
 /// Deletions of one commit.
 const BATCH: usize = 200;
+/// Bytes that one look writes, about: what is not committed yet is in memory.
+const BATCH_BYTES: usize = 8 << 20;
 /// Objects looked at in one step of a walk.
 const PAGE: usize = 1000;
+
+/// Whether a look has as much to write as one look may.
+pub(super) fn is_full(writes: &[Write]) -> bool {
+    let bytes = || writes.iter().map(Write::weight).sum::<usize>();
+    writes.len() >= BATCH || bytes() >= BATCH_BYTES
+}
 
 /// What is left and cannot go yet.
 #[derive(Default)]
@@ -97,7 +105,7 @@ impl Controllers {
         self.tenancy.list_lifecycle(&mut value, &[], &terminators);
         let mut left = Left::default();
         let mut writes = self.content(object, &mut left)?;
-        if writes.len() >= BATCH {
+        if is_full(&writes) {
             // More to come: this commit is only a part, and its own events bring the key back.
             return Ok(Step {
                 writes,
@@ -180,12 +188,12 @@ impl Controllers {
             let before = left.resources.len();
             self.delete_all(&resource, &scope, &mut writes, left)?;
             namespaced_left |= left.resources.len() > before;
-            if writes.len() >= BATCH {
+            if is_full(&writes) {
                 return Ok(writes);
             }
         }
         self.namespaces(&scope, namespaced_left, &mut writes, left)?;
-        let others_gone = left.is_empty() && writes.len() < BATCH;
+        let others_gone = left.is_empty() && !is_full(&writes);
         if others_gone {
             self.bindings_last(&bindings, bound_left, &mut writes, left)?;
         } else {
@@ -203,7 +211,7 @@ impl Controllers {
         left: &mut Left,
     ) -> Result<(), StepError> {
         let mut after = None;
-        while writes.len() < BATCH {
+        while !is_full(writes) {
             let query = ListQuery {
                 after,
                 limit: Some(PAGE),
@@ -213,7 +221,7 @@ impl Controllers {
                 break;
             };
             for object in &page.objects {
-                if writes.len() >= BATCH {
+                if is_full(writes) {
                     break;
                 }
                 self.delete_one(object, writes, left)?;

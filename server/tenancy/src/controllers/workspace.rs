@@ -6,8 +6,11 @@ use super::{
 use crate::objects;
 use hanse_apis::kcp::{annotation, conditions as condition, finalizer, phase};
 use hanse_cache::{ClusterName, Object};
-use hanse_rules::conditions::{self, State};
+use hanse_rules::conditions::{self, Severity, State};
 use serde_json::Value;
+
+/// Phases of workspaces whose logical cluster has been there.
+const BORN: [&str; 3] = [phase::INITIALIZING, phase::READY, phase::UNAVAILABLE];
 
 impl Controllers {
     pub(super) fn workspace(&self, key: &Key) -> Result<Step, StepError> {
@@ -35,10 +38,11 @@ impl Controllers {
         }
         match view.logical_cluster(&chosen) {
             Some(logical) => self.follow(&object, value, &logical.value()),
-            None => {
-                // The id was chosen and nothing more: the rest of the birth is made up for.
-                self.schedule(&object, value)
+            None if BORN.iter().any(|phase| value["status"]["phase"] == *phase) => {
+                self.disappeared(&object, value)
             }
+            // The id was chosen and nothing more: the rest of the birth is made up for.
+            None => self.schedule(&object, value),
         }
     }
 
@@ -50,6 +54,19 @@ impl Controllers {
             writes.push(write);
         }
         Ok(Step::write(writes))
+    }
+
+    /// What was there is gone, and does not come back by being made again, empty.
+    fn disappeared(&self, object: &Object, mut value: Value) -> Result<Step, StepError> {
+        let now = self.tenancy.maker().now();
+        let cluster = value["spec"]["cluster"].as_str().unwrap_or_default();
+        let why = format!("logicalcluster {cluster} disappeared");
+        let state = State::no(Severity::Error, "WorkspaceDisappeared", why);
+        conditions::set(&mut value, condition::WORKSPACE_INITIALIZED, &state, &now);
+        objects::set_phase(&mut value, phase::UNAVAILABLE);
+        Ok(Step::write(
+            self.change(object, &value)?.into_iter().collect(),
+        ))
     }
 
     /// Mirrors the logical cluster.

@@ -546,3 +546,95 @@ fn bound_crds_that_nobody_needs_go_after_half_an_hour() {
         assert!(!there());
     });
 }
+
+#[test]
+fn a_logical_cluster_that_disappears_leaves_its_workspace_unavailable() {
+    play(|world| async move {
+        start(&world);
+        let id = workspace(&world, "root", "w").await;
+        rest(&world).await;
+        let of = of(&world);
+        mark(&world, &of.logical_clusters, &id, "cluster").await;
+        rest(&world).await;
+        let view = world.tenancy.view();
+        assert!(view.logical_cluster(&id).is_none(), "it came back");
+        let workspaces = view.tenancy().unwrap().workspaces.clone();
+        let left = view.get(&workspaces, "root", "", "w").unwrap().value();
+        assert_eq!(left["status"]["phase"], "Unavailable");
+        assert_eq!(
+            condition(&left, "WorkspaceInitialized")["reason"],
+            "WorkspaceDisappeared"
+        );
+        let end = view.resolve("root:w");
+        assert_eq!(end, hanse_auth::Resolution::Unavailable);
+        mark(&world, &workspaces, "root", "w").await;
+        rest(&world).await;
+        assert!(view.get(&workspaces, "root", "", "w").is_none());
+    });
+}
+
+#[test]
+fn large_objects_with_finalizers_go_in_small_commits() {
+    play(|world| async move {
+        start(&world);
+        let id = workspace(&world, "root", "w").await;
+        let of = of(&world);
+        let maker = world.tenancy.maker();
+        for n in 0..30 {
+            let value = json!({"apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": format!("big{n}"), "namespace": "default",
+                    "uid": format!("u{n}"), "finalizers": ["x.io/hold"]},
+                "data": {"k": "x".repeat(1 << 20)}});
+            let draft = crate::Draft::new(&of.config_maps, value).within("default");
+            let write = maker
+                .create(&id.as_str().into(), draft, &maker.now())
+                .unwrap();
+            world.tenancy.commit(vec![write]).await.unwrap();
+        }
+        let workspaces = world.tenancy.view().tenancy().unwrap().workspaces.clone();
+        mark(&world, &workspaces, "root", "w").await;
+        rest(&world).await;
+        let held = world.tenancy.view().list_cluster(&of.config_maps, &id);
+        let held: Vec<_> = held
+            .into_iter()
+            .filter(|o| o.key().name.starts_with("big"))
+            .collect();
+        assert_eq!(held.len(), 30);
+        assert!(held.iter().all(hanse_cache::Object::is_deleting));
+        for object in held {
+            world
+                .tenancy
+                .commit(vec![crate::Maker::delete(&object)])
+                .await
+                .unwrap();
+        }
+        rest(&world).await;
+        assert!(world.tenancy.view().logical_cluster(&id).is_none());
+    });
+}
+
+#[test]
+fn a_store_that_takes_one_key_at_once_is_enough() {
+    super::play_on_single_keys(|world| async move {
+        world.tenancy.bootstrap().await.unwrap();
+        start(&world);
+        let provider = provide(&world, "p", json!([])).await;
+        let consumer = workspace(&world, "root", "c").await;
+        let bound = bind(&world, &consumer, "widgets", "root:p", json!([])).await;
+        assert_eq!(bound["status"]["phase"], "Bound");
+        let view = world.tenancy.view();
+        let workspaces = view.tenancy().unwrap().workspaces.clone();
+        for name in ["p", "c"] {
+            let ready = view.get(&workspaces, "root", "", name).unwrap();
+            assert_eq!(ready.text(&["status", "phase"]).as_deref(), Some("Ready"));
+            mark(&world, &workspaces, "root", name).await;
+        }
+        rest(&world).await;
+        for id in [provider, consumer] {
+            let left = view
+                .hub()
+                .contents(&hanse_cache::Scope::Cluster(id.as_str().into()));
+            assert!(left.is_empty(), "{left:?}");
+        }
+    });
+}

@@ -3,9 +3,9 @@
 use crate::{Forms, Maker, ShardConfig, Tenancy};
 use hanse_admission::{Admission, Operation, Request};
 use hanse_auth::{Authorizer, UserInfo, View};
-use hanse_cache::{ClusterName, Config, Expect, Hub, ObjectKey, ResourceId, Txn, Write};
+use hanse_cache::{ClusterName, Config, Expect, Hub, ObjectKey, ResourceId, Write};
 use hanse_seams::{BoxFuture, Simulation};
-use hanse_store::MemoryStore;
+use hanse_store::{Limits, MemoryStore, Retention};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -58,15 +58,39 @@ pub(crate) fn play_bare<F: Future<Output = ()> + Send + 'static>(
     play_with(shard(), story);
 }
 
+/// The same over an engine that commits one key at once: every sequence must do without a
+/// transaction.
+pub(crate) fn play_on_single_keys<F: Future<Output = ()> + Send + 'static>(
+    story: impl FnOnce(World) -> F + Send + 'static,
+) {
+    let limits = Limits {
+        max_keys: 1,
+        ..Limits::default()
+    };
+    play_over(shard(), limits, story);
+}
+
 /// The same on a shard of its own.
 pub(crate) fn play_with<F: Future<Output = ()> + Send + 'static>(
     shard: ShardConfig,
     story: impl FnOnce(World) -> F + Send + 'static,
 ) {
+    play_over(shard, Limits::default(), story);
+}
+
+fn play_over<F: Future<Output = ()> + Send + 'static>(
+    shard: ShardConfig,
+    limits: Limits,
+    story: impl FnOnce(World) -> F + Send + 'static,
+) {
     let machine = Simulation::new(7);
     let seams = machine.seams();
     let told: BoxFuture<()> = Box::pin(async move {
-        let store = Arc::new(MemoryStore::with_defaults(seams.clock.clone()));
+        let store = Arc::new(MemoryStore::new(
+            seams.clock.clone(),
+            limits,
+            Retention::default(),
+        ));
         let hub = Hub::open(store, Config::default()).await.unwrap();
         let authorizer = Arc::new(Authorizer::new(Arc::new(View::new(hub))));
         let admission = Arc::new(Admission::new(authorizer));
@@ -132,22 +156,14 @@ impl World {
         }
         let put = maker.forms().document(resource, &object).unwrap();
         let key = ObjectKey::new(resource, &cluster, namespace.as_str(), name.as_str());
-        writes.insert(
-            0,
-            Write {
-                key,
-                expect: Expect::Absent,
-                put: Some(put),
-            },
-        );
-        let txn = Txn {
-            writes,
-            ..Txn::default()
-        };
+        // What an object brings along stands before it, as in the create path.
+        writes.push(Write {
+            key,
+            expect: Expect::Absent,
+            put: Some(put),
+        });
         self.tenancy
-            .view()
-            .hub()
-            .commit(txn)
+            .commit(writes)
             .await
             .map_err(|e| e.to_string())?;
         Ok(object)
