@@ -19,6 +19,7 @@ mod workspaces;
 pub use claims::Claims;
 pub use request::{Operation, Request};
 
+use crate::request::text;
 use hanse_apis::kcp::{cluster, group, verb};
 use hanse_auth::{Attributes, Authorizer, UserInfo, View, escalation};
 use hanse_wire::status::Result;
@@ -215,14 +216,26 @@ impl Admission {
     }
 }
 
+/// What is stored and has no effect yet is said to whoever stores it.
 fn warnings(request: &Request<'_>) -> Vec<String> {
-    let creates = request.operation == Operation::Create && request.subresource.is_empty();
-    let inert = WITHOUT_EFFECT.iter().any(|(g, r)| request.is(g, r));
-    if !creates || !inert {
+    if !request.subresource.is_empty() {
         return Vec::new();
     }
-    vec![format!(
-        "{} are stored but have no effect in this version",
-        request.group_resource()
-    )]
+    let inert = WITHOUT_EFFECT.iter().any(|(g, r)| request.is(g, r));
+    if inert && request.operation == Operation::Create {
+        return vec![format!(
+            "{} are stored but have no effect in this version",
+            request.group_resource()
+        )];
+    }
+    let strategy = |object| text(object, &["spec", "conversion", "strategy"]);
+    let defines = request.is("apiextensions.k8s.io", "customresourcedefinitions")
+        || request.is(group::APIS, "apiresourceschemas");
+    let webhook = strategy(request.new_object()) == "Webhook";
+    if defines && webhook && strategy(request.old_object()) != "Webhook" {
+        let why = "spec.conversion.webhook: not called in this version; only the storage version \
+                   can be read and written";
+        return vec![why.to_owned()];
+    }
+    Vec::new()
 }

@@ -171,9 +171,9 @@ async fn tables_tell_their_columns_once() {
     assert_eq!(second["object"]["rows"][0]["cells"][0], "b");
 }
 
-const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+pub const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
-fn widgets(field: &str) -> Value {
+pub fn widgets(field: &str) -> Value {
     let schema = json!({"type": "object", "properties": {field: {"type": "string"}}});
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",

@@ -277,3 +277,26 @@ async fn a_certificate_request_proves_that_its_sender_has_the_key() {
     let why = refused["message"].as_str().unwrap();
     assert!(why.ends_with("x509: ECDSA verification failure"), "{why}");
 }
+
+/// What is stored without taking effect says so, once.
+#[tokio::test]
+async fn a_conversion_webhook_is_stored_with_a_warning() {
+    let world = World::new().await;
+    let mut crd = crate::watches::widgets("a");
+    let config = json!({"url": "https://example.com/convert"});
+    crd["spec"]["conversion"] = json!({"strategy": "Webhook",
+        "webhook": {"conversionReviewVersions": ["v1"], "clientConfig": config}});
+    let crds = crate::watches::CRDS;
+    let made = world
+        .ask_with(&format!("POST {crds}"), &[], Some(crd))
+        .await;
+    assert_eq!(made.code, 201, "{}", made.body);
+    let warning = made.headers["warning"].to_str().unwrap();
+    assert!(
+        warning.contains("only the storage version can be read and written"),
+        "{warning}"
+    );
+    let line = format!("PUT {crds}/widgets.example.com");
+    let again = world.ask_with(&line, &[], Some(made.body)).await;
+    assert_eq!((again.code, again.headers.get("warning")), (200, None));
+}
