@@ -104,6 +104,7 @@ pub async fn assemble(
         metrics,
         external_address: config.external_address.clone(),
         process: process::figures,
+        traffic: config.traffic,
     });
     add_checks(&health, &service);
     let config = controllers_config(pki, authority, signer, catalog);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::flags::StartFlags;
+use crate::process;
 
 /// Feature gates that kcp knows, with the value that this version has and keeps.
 const GATES: &[(&str, bool)] = &[
@@ -70,6 +71,10 @@ pub struct Config {
     pub home_creator_groups: Vec<String>,
     /// Where audit events go, and which.
     pub audit: Option<(PathBuf, String)>,
+    /// How much may be going on at once.
+    pub traffic: hanse_api::traffic::Config,
+    /// Connections at once.
+    pub connections: usize,
     /// Time between saying that the server stops and stopping.
     pub shutdown_delay: Duration,
 }
@@ -131,8 +136,24 @@ impl Config {
             object_limit: flags.logical_cluster_total_object_limit,
             home_creator_groups: flags.home_workspaces_home_creator_groups,
             audit,
+            traffic: traffic(flags.max_requests_inflight, flags.memory_limit),
+            connections: flags.max_connections,
             shutdown_delay: flags.shutdown_delay_duration,
         })
+    }
+}
+
+/// Where the server begins to refuse, in percent of the memory that it may use: what is on its way
+/// still needs some.
+const MEMORY_PERCENT: u64 = 85;
+
+fn traffic(requests: usize, memory: Option<u64>) -> hanse_api::traffic::Config {
+    let allowed = memory.or_else(process::memory_allowed);
+    hanse_api::traffic::Config {
+        threads: crate::workers(),
+        requests,
+        memory_bytes: allowed.map(|bytes| bytes / 100 * MEMORY_PERCENT),
+        resident_bytes: process::resident_bytes,
     }
 }
 

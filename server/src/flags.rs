@@ -132,6 +132,19 @@ pub struct StartFlags {
     /// Seconds to go on serving after /readyz has turned 500 on termination.
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     pub shutdown_delay_duration: std::time::Duration,
+    /// Requests of tenants that are answered or wait at once; more get 429 and a time to come
+    /// again. One workspace or one user has a quarter of them at most.
+    #[arg(long, value_name = "COUNT", default_value_t = hanse_api::limits::FLOW_REQUESTS_MAX,
+        value_parser = counts)]
+    pub max_requests_inflight: usize,
+    /// Connections at once; more wait until one ends.
+    #[arg(long, value_name = "COUNT", default_value_t = crate::serve::CONNECTIONS_MAX,
+        value_parser = counts)]
+    pub max_connections: usize,
+    /// Memory that the server may use (bytes, or with Ki, Mi, Gi): close to it, writes and new
+    /// watches get 429, reading and deleting go on. Default: what the control group allows.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub memory_limit: Option<u64>,
     /// How much to log: 0 what matters, 2 requests, 4 and more for debugging.
     #[arg(long = "v", short = 'v', value_name = "LEVEL", default_value_t = 0)]
     pub verbosity: u8,
@@ -223,6 +236,31 @@ fn screen(args: impl IntoIterator<Item = String>) -> Result<(Vec<String>, Vec<St
     Ok((kept, notes))
 }
 
+/// A number that is not zero.
+fn counts(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a number above zero is needed".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}
+
+/// A size: `268435456`, `256Mi`.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" => 1,
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        unit => return Err(format!("unknown unit {unit:?}; there are Ki, Mi and Gi")),
+    };
+    let number = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit));
+    match number {
+        None | Some(0) => Err(format!("invalid size {text:?}")),
+        Some(bytes) => Ok(bytes),
+    }
+}
+
 /// A Go duration of whole units: `90s`, `2m`, `1h`, `500ms`.
 fn duration(text: &str) -> Result<std::time::Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -300,6 +338,10 @@ mod tests {
             (["--bind-address=nowhere"], "invalid value"),
             (["--enable-home-workspaces=maybe"], "invalid value"),
             (["--shutdown-delay-duration=5"], "unit"),
+            (["--max-requests-inflight=0"], "above zero"),
+            (["--max-connections=many"], "above zero"),
+            (["--memory-limit=12Mb"], "unknown unit"),
+            (["--memory-limit=-1"], "invalid size"),
         ] {
             let error = start(&args).err().unwrap_or_default();
             assert!(error.contains(text), "{args:?}: {error}");

@@ -71,13 +71,18 @@ fn log_to_stderr(verbosity: u8) {
         .init();
 }
 
+/// How many threads drive requests.
+fn workers() -> usize {
+    std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(WORKERS_MAX)
+}
+
 fn start(flags: StartFlags) -> Result<()> {
     let config = Config::from_flags(flags)?;
-    let workers = std::thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(WORKERS_MAX);
+    process::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
+        .worker_threads(workers())
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
@@ -100,7 +105,13 @@ async fn run(config: Config) -> Result<()> {
     let tls = tls::server_config(cert, key)?;
     let stop = Shutdown::new();
     let server = assemble::assemble(&config, &pki, &seams, &stop).await?;
-    let listener = serve::Listener::new(socket, tls, server.service, seams.clone());
+    let listener = serve::Listener::new(
+        socket,
+        tls,
+        server.service,
+        seams.clone(),
+        config.connections,
+    );
     let took = seams.clock.monotonic().saturating_sub(began);
     tracing::info!(
         address = %config.external_address,

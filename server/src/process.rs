@@ -35,6 +35,42 @@ pub fn figures() -> ProcessFigures {
     }
 }
 
+/// Lets this process open as many files as it may at all: each connection is one.
+pub fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: now.maximum,
+        maximum: now.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, most) {
+        tracing::warn!(%error, limit = now.current, "open files stay limited");
+    }
+}
+
+/// Resident bytes now, at the price of one small read.
+pub fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|n| n.parse::<u64>().ok());
+    pages.unwrap_or(0) * PAGE_BYTES
+}
+
+/// The memory that the control groups of this process allow it: the least along the way up.
+pub fn memory_allowed() -> Option<u64> {
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let mut group = std::path::Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/'));
+    let mut least = None;
+    while group.starts_with("/sys/fs/cgroup") {
+        let limit = std::fs::read_to_string(group.join("memory.max")).unwrap_or_default();
+        if let Ok(limit) = limit.trim().parse::<u64>() {
+            least = Some(least.map_or(limit, |known: u64| known.min(limit)));
+        }
+        group.pop();
+    }
+    least
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -43,5 +79,10 @@ mod tests {
         assert!(figures.resident_bytes > 100_000, "{figures:?}");
         assert!(figures.open_fds > 2, "{figures:?}");
         assert!(figures.start_seconds > 1.0e9, "{figures:?}");
+        let resident = super::resident_bytes();
+        assert!(
+            resident.abs_diff(figures.resident_bytes) < 64 << 20,
+            "{resident}"
+        );
     }
 }

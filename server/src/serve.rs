@@ -21,7 +21,9 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
 /// What hyper and we allow a connection.
@@ -47,6 +49,10 @@ mod limits {
     pub const PING_PERIOD: Duration = Duration::from_secs(30);
     /// See [`PING_PERIOD`].
     pub const PING_TIME_MAX: Duration = Duration::from_secs(15);
+    /// Unanswered probes after which a peer is dead.
+    pub const PROBES_MAX: u32 = 3;
+    /// How long bytes may lie in the kernel without the peer's machine acknowledging them.
+    pub const UNTAKEN_TIME_MILLIS_MAX: u32 = 90_000;
     /// Streams that a client may open and reset without waiting (rapid reset).
     pub const RESET_STREAMS_MAX: usize = 50;
     /// Time for a TLS handshake.
@@ -57,6 +63,9 @@ mod limits {
     pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
 }
 
+/// Connections at once, unless `--max-connections` says otherwise.
+pub const CONNECTIONS_MAX: usize = 10_000;
+
 /// A bound socket with everything that a connection needs.
 pub struct Listener {
     socket: TcpListener,
@@ -64,6 +73,8 @@ pub struct Listener {
     service: Service,
     seams: Seams,
     builder: auto::Builder<TokioExecutor>,
+    /// One permit for each connection that may be open.
+    room: Arc<Semaphore>,
 }
 
 /// Binds the socket: as early as possible, so that a taken port is known before anything is made.
@@ -83,6 +94,7 @@ impl Listener {
         tls: rustls::ServerConfig,
         service: Service,
         seams: Seams,
+        connections: usize,
     ) -> Self {
         let tls = TlsAcceptor::from(Arc::new(tls));
         Self {
@@ -91,6 +103,7 @@ impl Listener {
             service,
             seams,
             builder: http_builder(),
+            room: Arc::new(Semaphore::new(connections)),
         }
     }
 
@@ -99,8 +112,12 @@ impl Listener {
         let graceful = GracefulShutdown::new();
         let accepting = async {
             loop {
+                // Without room the next one waits in the kernel's queue, which is bounded too.
+                let Ok(place) = Arc::clone(&self.room).acquire_owned().await else {
+                    return;
+                };
                 match self.socket.accept().await {
-                    Ok((stream, peer)) => self.spawn_connection(stream, peer, &graceful),
+                    Ok((stream, peer)) => self.spawn_connection(stream, peer, &graceful, place),
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
                         self.seams.clock.sleep(limits::ACCEPT_PAUSE).await;
@@ -129,11 +146,19 @@ impl Listener {
         }
     }
 
-    fn spawn_connection(&self, stream: TcpStream, peer: SocketAddr, graceful: &GracefulShutdown) {
+    fn spawn_connection(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        graceful: &GracefulShutdown,
+        place: OwnedSemaphorePermit,
+    ) {
         let (tls, service, seams) = (self.tls.clone(), self.service.clone(), self.seams.clone());
         let (builder, watcher) = (self.builder.clone(), graceful.watcher());
         let connection = async move {
+            let _place = place;
             let _ = stream.set_nodelay(true);
+            notice_dead_peer(&stream);
             let handshake = seams
                 .timeout(limits::HANDSHAKE_TIME_MAX, tls.accept(stream))
                 .await;
@@ -164,6 +189,21 @@ impl Listener {
             }
         };
         self.seams.spawn("connection", connection);
+    }
+}
+
+/// Lets the kernel end a connection whose other end is gone without a word, or takes nothing.
+/// HTTP/2 pings do so too; HTTP/1 has none.
+fn notice_dead_peer(stream: &TcpStream) {
+    let probes = [
+        sockopt::set_socket_keepalive(stream, true),
+        sockopt::set_tcp_keepidle(stream, limits::PING_PERIOD),
+        sockopt::set_tcp_keepintvl(stream, limits::PING_TIME_MAX),
+        sockopt::set_tcp_keepcnt(stream, limits::PROBES_MAX),
+        sockopt::set_tcp_user_timeout(stream, limits::UNTAKEN_TIME_MILLIS_MAX),
+    ];
+    if let Some(error) = probes.into_iter().find_map(Result::err) {
+        tracing::debug!(%error, "a connection is not probed");
     }
 }
 

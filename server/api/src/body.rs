@@ -16,6 +16,8 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 
+use crate::flow::Outgoing;
+
 /// Anything that may go wrong while a body is read; the connection ends it.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 /// The body of a request, whatever transport it came by.
@@ -25,7 +27,11 @@ type Pieces = Box<dyn Iterator<Item = Bytes> + Send>;
 type Block = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The body of an answer.
-pub struct Body(Kind);
+pub struct Body {
+    kind: Kind,
+    /// Who is charged for what goes out.
+    outgoing: Option<Outgoing>,
+}
 
 enum Kind {
     /// Nothing more to say.
@@ -45,10 +51,22 @@ enum Kind {
 type Slot = Arc<Mutex<Option<Bytes>>>;
 
 impl Body {
+    fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            outgoing: None,
+        }
+    }
+
     /// No bytes at all.
     #[must_use]
     pub fn empty() -> Self {
-        Self(Kind::Done)
+        Self::new(Kind::Done)
+    }
+
+    /// Charges the bytes to a flow as they go out.
+    pub fn charge_to(&mut self, outgoing: Option<Outgoing>) {
+        self.outgoing = outgoing;
     }
 
     /// All bytes at once.
@@ -58,14 +76,14 @@ impl Body {
         if bytes.is_empty() {
             Self::empty()
         } else {
-            Self(Kind::Whole(bytes))
+            Self::new(Kind::Whole(bytes))
         }
     }
 
     /// Pieces made as they are taken.
     #[must_use]
     pub fn pieces(pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
-        Self(Kind::Pieces(Box::new(pieces)))
+        Self::new(Kind::Pieces(Box::new(pieces)))
     }
 
     /// Frames emitted by the block that `make` builds around its [`Emitter`].
@@ -78,7 +96,7 @@ impl Body {
         let block = Box::pin(make(Emitter {
             slot: Arc::clone(&slot),
         }));
-        Self(Kind::Generated {
+        Self::new(Kind::Generated {
             block,
             slot,
             ended: false,
@@ -88,13 +106,13 @@ impl Body {
     /// Whether this is a stream without a foreseeable end.
     #[must_use]
     pub fn is_stream(&self) -> bool {
-        matches!(self.0, Kind::Generated { .. })
+        matches!(self.kind, Kind::Generated { .. })
     }
 
     /// The whole body, when it is whole.
     #[must_use]
     pub fn as_whole(&self) -> Option<&Bytes> {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(bytes) => Some(bytes),
             _ => None,
         }
@@ -130,7 +148,7 @@ impl http_body::Body for Body {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let kind = &mut self.get_mut().0;
+        let Self { kind, outgoing } = self.get_mut();
         let next = match kind {
             Kind::Done => None,
             Kind::Whole(bytes) => {
@@ -149,15 +167,18 @@ impl http_body::Body for Body {
                 }
             }
         };
+        if let (Some(bytes), Some(outgoing)) = (&next, outgoing) {
+            outgoing.add(bytes.len());
+        }
         Poll::Ready(next.map(|bytes| Ok(Frame::data(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.0, Kind::Done)
+        matches!(self.kind, Kind::Done)
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.kind {
             Kind::Done => SizeHint::with_exact(0),
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Pieces(_) | Kind::Generated { .. } => SizeHint::default(),

@@ -51,6 +51,21 @@ pub const MANAGER_BYTES_MAX: usize = 128;
 
 /// Series of the request counter that name a kind; later ones do without.
 pub const REQUEST_SERIES_MAX: usize = 400;
+/// Requests that compute at once, for each thread that drives them.
+pub const FLOW_SEATS_EACH_THREAD: usize = 2;
+/// Requests that wait or are being answered; `--max-requests-inflight` changes it. More are
+/// answered with 429.
+pub const FLOW_REQUESTS_MAX: usize = 4_096;
+/// The part of these that one logical cluster or one user may have: one in so many.
+pub const FLOW_SHARE: usize = 4;
+/// How long a request waits for its turn before it is answered with 429.
+pub const FLOW_WAIT_MAX: Duration = Duration::from_secs(15);
+/// Meters of flows that are kept before those that are of no use any more are dropped.
+pub const FLOW_METERS_KEPT: usize = 4_096;
+/// Bytes of request bodies in memory, of all requests together; more are answered with 429.
+pub const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Between two looks at the memory of the process.
+pub const MEMORY_LOOK_PERIOD: Duration = Duration::from_millis(200);
 
 const _: () = assert!(LIST_PIECE_BYTES < GZIP_BYTES_MIN);
 const _: () = assert!(BOOKMARK_BEFORE_END.as_millis() < BOOKMARK_PERIOD.as_millis());

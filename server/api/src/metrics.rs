@@ -261,12 +261,12 @@ impl Metrics {
 
     /// The whole page, in the OpenMetrics text format that Prometheus reads.
     #[must_use]
-    pub fn render(&self, process: &ProcessFigures) -> String {
+    pub fn render(&self, figures: &[Figure]) -> String {
         let mut page = String::with_capacity(16 * 1024);
         // Writing to a String cannot fail; a metric that fails to encode loses the rest only.
         let _ =
             prometheus_client::encoding::text::encode_registry(&mut page, &self.0.registry.lock());
-        process.render(&mut page);
+        render_figures(figures, &mut page);
         page.push_str("# EOF\n");
         page
     }
@@ -356,8 +356,10 @@ pub struct ProcessFigures {
 }
 
 impl ProcessFigures {
-    fn render(&self, page: &mut String) {
-        for (name, kind, value) in [
+    /// The same under the names that Prometheus' own clients use.
+    #[must_use]
+    pub fn figures(&self) -> Vec<Figure> {
+        [
             ("process_cpu_seconds_total", "counter", self.cpu_seconds),
             (
                 "process_resident_memory_bytes",
@@ -366,9 +368,56 @@ impl ProcessFigures {
             ),
             ("process_open_fds", "gauge", self.open_fds as f64),
             ("process_start_time_seconds", "gauge", self.start_seconds),
-        ] {
-            let family = name.strip_suffix("_total").unwrap_or(name);
-            let _ = writeln!(page, "# TYPE {family} {kind}\n{name} {value}");
+        ]
+        .map(|(name, kind, value)| Figure::new(name, kind, &[], value))
+        .into()
+    }
+}
+
+/// A number that is asked for when the page is made, instead of being kept.
+#[derive(Clone, Debug)]
+pub struct Figure {
+    name: String,
+    kind: &'static str,
+    labels: String,
+    value: f64,
+}
+
+impl Figure {
+    /// A figure; labels are names and values without anything to escape.
+    #[must_use]
+    pub fn new(
+        name: impl Into<String>,
+        kind: &'static str,
+        labels: &[(&'static str, &'static str)],
+        value: f64,
+    ) -> Self {
+        let pairs: Vec<String> = labels.iter().map(|(k, v)| format!("{k}=\"{v}\"")).collect();
+        let labels = match pairs.is_empty() {
+            true => String::new(),
+            false => format!("{{{}}}", pairs.join(",")),
+        };
+        Self {
+            name: name.into(),
+            kind,
+            labels,
+            value,
+        }
+    }
+}
+
+/// Writes figures, all of one name under one heading.
+fn render_figures(figures: &[Figure], page: &mut String) {
+    let mut done: Vec<&str> = Vec::new();
+    for figure in figures {
+        if done.contains(&figure.name.as_str()) {
+            continue;
+        }
+        done.push(&figure.name);
+        let family = figure.name.strip_suffix("_total").unwrap_or(&figure.name);
+        let _ = writeln!(page, "# TYPE {family} {}", figure.kind);
+        for same in figures.iter().filter(|other| other.name == figure.name) {
+            let _ = writeln!(page, "{}{} {}", same.name, same.labels, same.value);
         }
     }
 }
@@ -406,7 +455,7 @@ mod tests {
         };
         metrics.observe(&labels, 200, Duration::from_millis(3));
         let guard = metrics.inflight(false);
-        let page = metrics.render(&ProcessFigures::default());
+        let page = metrics.render(&ProcessFigures::default().figures());
         assert!(page.contains(
             "apiserver_request_total{verb=\"LIST\",dry_run=\"\",group=\"\",version=\"v1\",\
              resource=\"configmaps\",subresource=\"\",scope=\"cluster\",component=\"apiserver\",\
@@ -416,7 +465,7 @@ mod tests {
         assert!(page.contains("apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1"));
         assert!(page.ends_with("# EOF\n"));
         drop(guard);
-        let page = metrics.render(&ProcessFigures::default());
+        let page = metrics.render(&ProcessFigures::default().figures());
         assert!(page.contains("apiserver_current_inflight_requests{request_kind=\"readOnly\"} 0"));
     }
 
@@ -464,7 +513,7 @@ mod tests {
                 drop(metrics.longrunning(&labels));
             }
         }
-        let page = metrics.render(&ProcessFigures::default());
+        let page = metrics.render(&ProcessFigures::default().figures());
         let series = page.lines().filter(|line| !line.starts_with('#')).count();
         assert!(series <= 1_500, "{series}");
     }

@@ -16,6 +16,7 @@ use crate::answer::{Answer, JSON};
 use crate::call::Call;
 use crate::discovery::Groups;
 use crate::health::Question;
+use crate::metrics::Figure;
 use crate::render::answer_document;
 use crate::service::Inner;
 use crate::{openapi, version};
@@ -120,7 +121,19 @@ fn health(service: &Inner, call: &Call<'_>, question: Question, one: Option<&str
 
 fn metrics(service: &Inner) -> Answer {
     const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let page = service.metrics.render(&(service.process)());
+    let mut figures = (service.process)().figures();
+    figures.extend(service.traffic.figures());
+    let memory = service.hub.stats();
+    for (name, value) in [
+        ("apiserver_storage_objects", memory.objects),
+        ("hanse_hub_resources", memory.resources),
+        ("hanse_hub_watchers", memory.watchers),
+        ("hanse_hub_recent_events", memory.recent_events),
+        ("hanse_hub_recent_bytes", memory.recent_bytes),
+    ] {
+        figures.push(Figure::new(name, "gauge", &[], value as f64));
+    }
+    let page = service.metrics.render(&figures);
     Answer::bytes(200, OPENMETRICS, page)
 }
 

@@ -12,7 +12,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hanse_admission::Admission;
 use hanse_auth::{ACCESS_DENIED, Attributes, Authenticator, Authorizer, Resolution, UserInfo};
 use hanse_cache::{ClusterName, Hub};
@@ -31,7 +30,6 @@ use hanse_wire::warning::Warnings;
 use http::header::{self, HeaderName};
 use http::request::Parts as Head;
 use http::{Request, Response};
-use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use rustls_pki_types::CertificateDer;
 
@@ -44,11 +42,12 @@ use crate::documents::Documents;
 use crate::endings::is_inactive;
 use crate::health::Health;
 use crate::info::{RequestInfo, Verb};
-use crate::limits::{BODY_BYTES_MAX, REQUEST_TIME_MAX, WRITE_TIME_MAX};
+use crate::limits::{REQUEST_TIME_MAX, WRITE_TIME_MAX};
 use crate::metrics::{Metrics, ProcessFigures};
 use crate::path::{ClusterRef, Route, RouteError, route, workspace_not_found};
 use crate::render::{Renderer, answer_document};
 use crate::trace::Trace;
+use crate::traffic::{self, Traffic};
 use crate::verbs::watch::life;
 use crate::views::{Door, Entered};
 use crate::{openapi, paths, verbs, views};
@@ -114,6 +113,8 @@ pub struct Parts {
     pub external_address: String,
     /// Figures of the process, asked at each look at `/metrics`.
     pub process: fn() -> ProcessFigures,
+    /// How much may be going on at once.
+    pub traffic: traffic::Config,
 }
 
 /// The service; cheap to clone.
@@ -123,6 +124,7 @@ pub struct Service(Arc<Inner>);
 /// What the verbs see of the service.
 pub struct Inner {
     parts: Parts,
+    pub(crate) traffic: Traffic,
     pub(crate) documents: Documents,
     stopping: Shutdown,
     watches_end: Shutdown,
@@ -244,6 +246,7 @@ impl Service {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Inner {
+            traffic: Traffic::new(parts.traffic),
             parts,
             documents: Documents::default(),
             stopping: Shutdown::new(),
@@ -445,20 +448,46 @@ impl Service {
             lens,
             warnings,
         };
+        // Before the turn: a slow sender keeps nobody waiting but himself.
+        let (bytes, _reserved) = self.traffic.read_body(body).await?;
+        let cluster = call.cluster.as_deref();
+        let entered = self
+            .traffic
+            .enter(&self.seams, &call.user, &call.info, cluster);
+        let entered = entered.await?;
+        let work = self.work(&call, head, rows.as_deref(), &bytes, trace);
+        let answer = match entered.turn {
+            Some(turn) => turn.run(self.seams.clock.as_ref(), work).await,
+            None => work.await,
+        };
+        answer.map(|mut answer| {
+            answer.body.charge_to(entered.outgoing);
+            answer
+        })
+    }
+
+    /// The part of a request that costs: from here on it has its turn.
+    async fn work(
+        &self,
+        call: &Call<'_>,
+        head: &Head,
+        rows: Option<&[Arc<ResourceDef>]>,
+        bytes: &[u8],
+        trace: &Trace,
+    ) -> Result<Answer> {
         if !call.info.is_resource {
-            return paths::answer(self, &call, head, rows.as_deref());
+            return paths::answer(self, call, head, rows);
         }
-        let target = match &rows {
+        let target = match rows {
             Some(rows) => target_in(rows, &call.info),
-            None => self.target(&call)?,
+            None => self.target(call)?,
         };
         let Some(target) = target else {
             return Ok(Answer::no_such_path());
         };
         let _inflight = (call.info.verb != Verb::Watch)
             .then(|| self.metrics().inflight(!call.info.verb.is_read()));
-        let bytes = read_body(body).await?;
-        verbs::answer(self, &call, &target, &bytes, &trace.labels).await
+        verbs::answer(self, call, &target, bytes, &trace.labels).await
     }
 
     /// Where a path leads.
@@ -686,32 +715,6 @@ fn time_limit(head: &Head, query: &Query) -> Result<Duration> {
             "invalid timeout specified in the request URL - time: invalid duration {text:?}"
         ))),
     }
-}
-
-/// The whole body, up to the limit; the only piece of a small body is not copied.
-async fn read_body(mut body: RequestBody) -> Result<Bytes> {
-    let mut whole = Bytes::new();
-    let mut joined: Vec<u8> = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| Status::bad_request(format!("cannot read the body: {e}")))?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        if whole.len() + joined.len() + data.len() > BODY_BYTES_MAX {
-            return Err(Status::body_too_large(BODY_BYTES_MAX));
-        }
-        if whole.is_empty() && joined.is_empty() {
-            whole = data;
-            continue;
-        }
-        joined.extend_from_slice(&std::mem::take(&mut whole));
-        joined.extend_from_slice(&data);
-    }
-    Ok(if joined.is_empty() {
-        whole
-    } else {
-        joined.into()
-    })
 }
 
 /// Compresses a large whole body for clients that take it (NEG-15).

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod lists;
+mod overload;
 mod patches;
 mod views;
 mod watches;
@@ -49,6 +50,11 @@ pub struct Answered {
 
 impl World {
     pub async fn new() -> Self {
+        Self::with(Default::default()).await
+    }
+
+    /// A world in which so much may be going on.
+    pub async fn with(traffic: hanse_api::traffic::Config) -> Self {
         let seams = Seams::real();
         let store = Arc::new(MemoryStore::with_defaults(seams.clock.clone()));
         let hub = Hub::open(store, Config::default()).await.unwrap();
@@ -87,6 +93,7 @@ impl World {
             audit: None,
             external_address: "127.0.0.1:6443".into(),
             process: ProcessFigures::default,
+            traffic,
         });
         let endings = hanse_api::endings::Endings::new(&service);
         let task = endings.run(hanse_seams::Shutdown::new());
@@ -289,7 +296,10 @@ async fn discovery_is_the_same_in_both_forms() {
 async fn workspaces_and_their_kinds_add_no_series() {
     let world = World::new().await;
     let series = async || {
-        let figures = world.service.metrics().render(&ProcessFigures::default());
+        let figures = world
+            .service
+            .metrics()
+            .render(&ProcessFigures::default().figures());
         figures
             .lines()
             .filter(|line| !line.starts_with('#'))
