@@ -42,7 +42,7 @@ pub fn reconcile(
         .unwrap_or_default()
         .to_owned();
     for other in list(world.hub, &resource(), &Scope::Cluster(cluster.clone())) {
-        if other.key().name == *name {
+        if other.key().name == *name || !is_of_group(&other, &group) {
             continue;
         }
         let other = other.value();
@@ -56,6 +56,17 @@ pub fn reconcile(
         return Ok(Plan::done());
     }
     Ok(Plan::batches(world.hub, vec![restate(&crd, &value)?]))
+}
+
+/// Whether a CRD is of a group, by its name alone. The core group is called `core` there.
+pub(crate) fn is_of_group(crd: &Object, group: &str) -> bool {
+    let named = crd.key().name.split_once('.').map_or("", |(_, of)| of);
+    named == group_word(group)
+}
+
+/// A group as names of CRDs spell it.
+pub(crate) fn group_word(group: &str) -> &str {
+    if group.is_empty() { "core" } else { group }
 }
 
 /// Deletes the objects of a CRD, then lets it go.

@@ -37,7 +37,7 @@ pub fn keys(world: &World<'_>, event: &Event, add: &mut impl FnMut(Key, Duration
             add(Key::Token(key.clone()), NOW);
         }
         ("apiextensions.k8s.io", "customresourcedefinitions", "") => {
-            siblings(hub, object, add);
+            definition(hub, event, add);
         }
         ("rbac.authorization.k8s.io", "clusterroles", "") => add(Key::Roles(cluster.clone()), NOW),
         ("certificates.k8s.io", "certificatesigningrequests", "") if !event.is_delete() => {
@@ -90,7 +90,8 @@ fn deleted(world: &World<'_>, object: &Object, add: &mut impl FnMut(Key, Duratio
         }
     }
     if key.resource.identity() == crate::crds::LOCAL {
-        let name = format!("{}.{}", key.resource.resource(), key.resource.group());
+        let group = crate::crds::group_word(key.resource.group());
+        let name = format!("{}.{group}", key.resource.resource());
         let left = hub.count(&key.resource, &Scope::Cluster(key.cluster.clone()));
         add(
             Key::Crd(key.cluster.clone(), name.into()),
@@ -99,17 +100,25 @@ fn deleted(world: &World<'_>, object: &Object, add: &mut impl FnMut(Key, Duratio
     }
 }
 
-/// A change of one CRD's names may settle the conflict of another of its group.
-fn siblings(hub: &Hub, object: &Object, add: &mut impl FnMut(Key, Duration)) {
-    let key = object.key();
+/// A CRD that gives names up may settle the conflict of another of its group.
+fn definition(hub: &Hub, event: &Event, add: &mut impl FnMut(Key, Duration)) {
+    let key = event.object().key();
     add(Key::Crd(key.cluster.clone(), key.name.clone()), NOW);
-    let group = |name: &str| name.split_once('.').map(|(_, group)| group.to_owned());
-    let own = group(&key.name);
+    let names = |o: &Object| o.raw(&["status", "acceptedNames"]).map(<[u8]>::to_vec);
+    let before = event.previous().and_then(names);
+    if before.is_none() || !event.is_delete() && before == names(event.object()) {
+        return;
+    }
     for other in list(hub, &key.resource, &Scope::Cluster(key.cluster.clone())) {
-        if other.key().name != key.name && group(&other.key().name) == own {
+        if other.key().name != key.name && crate::crds::is_of_group(&other, group_of(key)) {
             add(Key::Crd(key.cluster.clone(), other.key().name.clone()), NOW);
         }
     }
+}
+
+/// The group in the name of a CRD.
+fn group_of(key: &hanse_cache::ObjectKey) -> &str {
+    key.name.split_once('.').map_or("", |(_, group)| group)
 }
 
 fn tokens_of(hub: &Hub, account: &Object, add: &mut impl FnMut(Key, Duration)) {

@@ -33,6 +33,18 @@ impl Controllers {
         self.note_words(&object, value, &words)
     }
 
+    /// Queues the bindings of a role.
+    pub(super) fn bindings_of_role(&self, key: &Key) -> Step {
+        let view = self.tenancy.view();
+        let of = &view.resources().cluster_role_bindings;
+        for binding in view.list_cluster(of, &key.cluster) {
+            if binding.text(&["roleRef", "name"]).as_deref() == Some(&*key.name) {
+                self.add(super::Kind::RoleBinding, &key.cluster, &binding.key().name);
+            }
+        }
+        Step::done()
+    }
+
     pub(super) fn role_binding(&self, key: &Key) -> Result<Step, StepError> {
         let view = self.tenancy.view();
         let of = view.resources();

@@ -1,4 +1,8 @@
 //! From an event to the keys that it concerns, and from a start to all keys that are not settled.
+//!
+//! The events of all tenants pass through [`Controllers::route`], one after the other: it compares
+//! names and never walks over what a tenant has. What needs a walk is a key of its own, which the
+//! queue deals with in that tenant's turn.
 
 use super::Controllers;
 use crate::catalog::bound_resources;
@@ -26,6 +30,12 @@ pub enum Kind {
     Binding,
     /// A bound CRD; the name is that of the CRD.
     BoundCrd,
+    /// All bindings of a logical cluster that wait for a name; the name is empty.
+    Unbound,
+    /// All bindings of a logical cluster on their way out; the name is empty.
+    Leaving,
+    /// Exports whose identity is in a secret; an empty name is all of them.
+    Secret,
     /// Claim labels on all objects of a resource; the name is `resource.group`.
     Labels,
     /// All endpoint slices of an export.
@@ -38,6 +48,8 @@ pub enum Kind {
     Role,
     /// A ClusterRoleBinding.
     RoleBinding,
+    /// All ClusterRoleBindings of a ClusterRole.
+    BindingsOfRole,
     /// All aggregated ClusterRoles; the name is empty.
     Aggregation,
 }
@@ -174,7 +186,7 @@ impl Controllers {
         }
         let identity = key.resource.identity();
         if event.is_delete() && !matches!(identity, "" | hanse_apis::kcp::CUSTOM_RESOURCES) {
-            self.route_instance_gone(cluster);
+            self.add_soon(Kind::Leaving, cluster, "");
         }
         match (key.resource.group(), key.resource.resource()) {
             (group::CORE, "logicalclusters") => self.route_logical_cluster(event),
@@ -192,28 +204,19 @@ impl Controllers {
                 self.add(Kind::SlicesOf, cluster, &key.name);
                 self.add(Kind::LogicalCluster, cluster, "");
             }
-            (group::APIS, "apiresourceschemas") => self.route_exports(cluster, |_| true),
+            (group::APIS, "apiresourceschemas") if self.has_exports(cluster) => {
+                self.add(Kind::Secret, cluster, "");
+            }
             (group::APIS, "apibindings") => self.route_binding(event),
             (group::APIS, "apiexportendpointslices") => self.add(Kind::Slice, cluster, &key.name),
             (group::APIEXTENSIONS, "customresourcedefinitions") => self.route_crd(cluster),
-            ("", "secrets") => {
-                let same = |e: &Object| {
-                    e.text(&["spec", "identity", "secretRef", "name"])
-                        .as_deref()
-                        == Some(&*key.name)
-                };
-                self.route_exports(cluster, same);
+            ("", "secrets") if self.has_exports(cluster) => {
+                self.add(Kind::Secret, cluster, &key.name);
             }
             (group::RBAC, "clusterroles") => {
                 self.add(Kind::Role, cluster, &key.name);
+                self.add(Kind::BindingsOfRole, cluster, &key.name);
                 self.add(Kind::Aggregation, cluster, "");
-                let view = self.tenancy.view();
-                let bindings = &view.resources().cluster_role_bindings;
-                for binding in view.list_cluster(bindings, cluster) {
-                    if binding.text(&["roleRef", "name"]).as_deref() == Some(&*key.name) {
-                        self.add(Kind::RoleBinding, cluster, &binding.key().name);
-                    }
-                }
             }
             (group::RBAC, "clusterrolebindings") => {
                 if event.previous().is_some() || !born_admin(object) {
@@ -247,21 +250,11 @@ impl Controllers {
             .previous()
             .is_some_and(|before| locks(before) != locks(object))
         {
-            self.route_unbound(cluster);
+            self.add(Kind::Unbound, cluster, "");
         }
         let owner = |key: &str| object.text(&["spec", "owner", key]);
         if let (Some(parent), Some(name)) = (owner("cluster"), owner("name")) {
             self.add(Kind::Workspace, &parent, &name);
-        }
-    }
-
-    /// An instance that is gone may be what a binding on its way out waits for.
-    fn route_instance_gone(&self, cluster: &str) {
-        let view = self.tenancy.view();
-        for binding in view.list_cluster(&view.resources().api_bindings, cluster) {
-            if binding.is_deleting() {
-                self.add_soon(Kind::Binding, cluster, &binding.key().name);
-            }
         }
     }
 
@@ -355,14 +348,24 @@ impl Controllers {
             .collect()
     }
 
-    fn route_exports(&self, cluster: &str, concerns: impl Fn(&Object) -> bool) {
+    fn has_exports(&self, cluster: &str) -> bool {
         let view = self.tenancy.view();
-        for export in view.list_cluster(&view.resources().api_exports, cluster) {
-            if concerns(&export) {
-                self.add(Kind::Export, cluster, &export.key().name);
-                self.add(Kind::BindingsOf, cluster, &export.key().name);
+        let scope = Scope::Cluster(cluster.into());
+        view.hub().count(&view.resources().api_exports, &scope) > 0
+    }
+
+    /// Queues the exports of a logical cluster whose identity is in a secret of this name; all of
+    /// them without a name.
+    pub(super) fn exports_of(&self, key: &Key) -> super::Step {
+        let view = self.tenancy.view();
+        for export in view.list_cluster(&view.resources().api_exports, &key.cluster) {
+            let secret = export.text(&["spec", "identity", "secretRef", "name"]);
+            if key.name.is_empty() || secret.as_deref() == Some(&*key.name) {
+                self.add(Kind::Export, &key.cluster, &export.key().name);
+                self.add(Kind::BindingsOf, &key.cluster, &export.key().name);
             }
         }
+        super::Step::done()
     }
 
     /// A CRD that comes or goes changes the locks, and may free a name that a binding waits for.
@@ -371,17 +374,24 @@ impl Controllers {
             return;
         }
         self.add(Kind::LogicalCluster, cluster, "");
-        self.route_unbound(cluster);
+        self.add(Kind::Unbound, cluster, "");
     }
 
-    /// Bindings that wait for a name.
-    fn route_unbound(&self, cluster: &str) {
+    /// Queues the bindings of a logical cluster that wait: for a name, or on their way out for
+    /// the last of their instances.
+    pub(super) fn waiting(&self, key: &Key, leaving: bool) -> super::Step {
         let view = self.tenancy.view();
-        for binding in view.list_cluster(&view.resources().api_bindings, cluster) {
-            if binding.text(&["status", "phase"]).as_deref() != Some(phase::BOUND) {
-                self.add(Kind::Binding, cluster, &binding.key().name);
+        for binding in view.list_cluster(&view.resources().api_bindings, &key.cluster) {
+            let bound = binding.text(&["status", "phase"]).as_deref() == Some(phase::BOUND);
+            let waits = match leaving {
+                true => binding.is_deleting(),
+                false => !bound,
+            };
+            if waits {
+                self.add(Kind::Binding, &key.cluster, &binding.key().name);
             }
         }
+        super::Step::done()
     }
 
     /// A shard that comes may take workspaces that wait for one.
