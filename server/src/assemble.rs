@@ -30,6 +30,7 @@ use hanse_tenancy::{Forms, Maker, ShardConfig, Tenancy};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use crate::audit_log::Rotating;
 use crate::config::Config;
 use crate::kubeconfig::{self, Admin, KCP_ADMIN, Layout, SHARD_ADMIN, USER};
 use crate::pki::Pki;
@@ -201,24 +202,21 @@ fn trusted<'c>(config: &'c Config, pki: &'c Pki) -> &'c str {
 }
 
 fn audit(config: &Config, seams: &Seams, metrics: &Metrics) -> Result<Option<Log>> {
-    let Some((path, policy)) = &config.audit else {
+    let Some(audit) = &config.audit else {
         return Ok(None);
     };
-    let document = hanse_wire::yaml::parse(policy.as_bytes());
+    let document = hanse_wire::yaml::parse(audit.policy.as_bytes());
     let document = document
         .map_err(|error| anyhow!("--audit-policy-file: {error}"))?
         .value;
     let policy =
         Policy::from_value(&document).map_err(|why| anyhow!("--audit-policy-file: {why}"))?;
+    let path = &audit.path;
     let sink: Box<dyn std::io::Write + Send> = if path.as_os_str() == "-" {
         Box::new(std::io::stdout())
     } else {
-        let file = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path);
-        let file = file.with_context(|| format!("--audit-log-path {}", path.display()))?;
-        Box::new(std::io::BufWriter::new(file))
+        let file = Rotating::open(path, audit.keep, Arc::clone(&seams.clock));
+        Box::new(file.with_context(|| format!("--audit-log-path {}", path.display()))?)
     };
     Ok(Some(Log::new(policy, sink, seams, metrics.clone())))
 }

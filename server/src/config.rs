@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::audit_log::Keep;
 use crate::flags::StartFlags;
 use crate::process;
 
@@ -70,7 +71,7 @@ pub struct Config {
     /// Who may have a home workspace.
     pub home_creator_groups: Vec<String>,
     /// Where audit events go, and which.
-    pub audit: Option<(PathBuf, String)>,
+    pub audit: Option<Audit>,
     /// How much may be going on at once.
     pub traffic: hanse_api::traffic::Config,
     /// Connections at once.
@@ -108,7 +109,16 @@ impl Config {
             flags.shard_virtual_workspace_url,
             "shard-virtual-workspace-url",
         )?;
-        let audit = audit(flags.audit_log_path, flags.audit_policy_file.as_deref())?;
+        let keep = Keep {
+            size: flags.audit_log_maxsize,
+            age: flags.audit_log_maxage,
+            backups: flags.audit_log_maxbackup,
+        };
+        let audit = audit(
+            flags.audit_log_path,
+            flags.audit_policy_file.as_deref(),
+            keep,
+        )?;
         let own_certificate = match (&flags.tls_cert_file, &flags.tls_private_key_file) {
             (Some(cert), Some(key)) => Some(OwnCertificate {
                 cert: read(cert)?,
@@ -245,9 +255,24 @@ fn batteries(given: &[String]) -> Result<Vec<String>> {
     Ok(chosen)
 }
 
-fn audit(path: Option<PathBuf>, policy: Option<&Path>) -> Result<Option<(PathBuf, String)>> {
+/// Where audit events go, which, and how much of them is kept.
+#[derive(Debug)]
+pub struct Audit {
+    /// The file; `-` is standard output.
+    pub path: PathBuf,
+    /// The policy's text.
+    pub policy: String,
+    /// How much is kept.
+    pub keep: Keep,
+}
+
+fn audit(path: Option<PathBuf>, policy: Option<&Path>, keep: Keep) -> Result<Option<Audit>> {
     match (path, policy) {
-        (Some(path), Some(policy)) => Ok(Some((path, read(policy)?))),
+        (Some(path), Some(policy)) => Ok(Some(Audit {
+            path,
+            policy: read(policy)?,
+            keep,
+        })),
         (None, None) => Ok(None),
         (Some(_), None) => bail!("--audit-log-path needs --audit-policy-file"),
         (None, Some(_)) => bail!("--audit-policy-file needs --audit-log-path"),

@@ -129,6 +129,21 @@ pub struct StartFlags {
     /// Audit policy (audit.k8s.io/v1 Policy, YAML or JSON). Without it nothing is logged.
     #[arg(long, value_name = "FILE")]
     pub audit_policy_file: Option<PathBuf>,
+    /// MiB of the audit log before it is put aside under a name with the time; 0 is 100.
+    #[arg(long, value_name = "MIB", default_value_t = 0)]
+    pub audit_log_maxsize: u64,
+    /// Days that audit logs put aside are kept; 0 is for ever.
+    #[arg(long, value_name = "DAYS", default_value_t = 0)]
+    pub audit_log_maxage: u64,
+    /// Audit logs put aside that are kept; 0 is all.
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub audit_log_maxbackup: usize,
+    /// Format of the audit log; there is one.
+    #[arg(long, value_name = "FORMAT", default_value = "json", value_parser = ["json"])]
+    pub audit_log_format: String,
+    /// How the audit log is written: in batches behind the requests; there is no other way.
+    #[arg(long, value_name = "MODE", default_value = "batch", value_parser = ["batch"])]
+    pub audit_log_mode: String,
     /// Seconds to go on serving after /readyz has turned 500 on termination.
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     pub shutdown_delay_duration: std::time::Duration,

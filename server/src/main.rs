@@ -5,6 +5,7 @@
 //! `serve.rs` opens the door. Everything that a request meets is in `hanse-api`.
 
 mod assemble;
+mod audit_log;
 mod config;
 mod flags;
 mod kubeconfig;

@@ -31,6 +31,18 @@ pub struct Body {
     kind: Kind,
     /// Who is charged for what goes out.
     outgoing: Option<Outgoing>,
+    /// What is done when the last of it is sent, or nobody takes it any more.
+    at_end: Option<AtEnd>,
+}
+
+type AtEnd = Box<dyn FnOnce() + Send>;
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Some(end) = self.at_end.take() {
+            end();
+        }
+    }
 }
 
 enum Kind {
@@ -55,6 +67,7 @@ impl Body {
         Self {
             kind,
             outgoing: None,
+            at_end: None,
         }
     }
 
@@ -103,6 +116,32 @@ impl Body {
         })
     }
 
+    /// Does something when the body ends, however that comes.
+    pub fn at_end(&mut self, end: impl FnOnce() + Send + 'static) {
+        self.at_end = Some(Box::new(end));
+    }
+
+    /// The whole body where it has at most so many bytes, for those who want a copy.
+    pub fn gathered(&mut self, most: usize) -> Option<Bytes> {
+        if let Kind::Pieces(pieces) = &mut self.kind {
+            let (mut taken, mut size) = (Vec::<Bytes>::new(), 0);
+            while size <= most {
+                let Some(piece) = pieces.next() else {
+                    let whole: Vec<u8> = taken.concat();
+                    self.kind = Kind::Whole(whole.into());
+                    return self.gathered(most);
+                };
+                size += piece.len();
+                taken.push(piece);
+            }
+            if let Kind::Pieces(rest) = std::mem::replace(&mut self.kind, Kind::Done) {
+                self.kind = Kind::Pieces(Box::new(taken.into_iter().chain(rest)));
+            }
+            return None;
+        }
+        self.as_whole().filter(|whole| whole.len() <= most).cloned()
+    }
+
     /// Whether this is a stream without a foreseeable end.
     #[must_use]
     pub fn is_stream(&self) -> bool {
@@ -148,7 +187,7 @@ impl http_body::Body for Body {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self { kind, outgoing } = self.get_mut();
+        let Self { kind, outgoing, .. } = self.get_mut();
         let next = match kind {
             Kind::Done => None,
             Kind::Whole(bytes) => {
@@ -220,7 +259,14 @@ mod tests {
         assert_eq!(Body::whole("abc").size_hint().exact(), Some(3));
         assert!(Body::whole("").is_end_stream());
         assert_eq!(all(Body::whole("abc")).await, ["abc"]);
-        let pieces = ["x", "y"].map(|p| Bytes::from_static(p.as_bytes()));
-        assert_eq!(all(Body::pieces(pieces.into_iter())).await, ["x", "y"]);
+        let pieces = || {
+            ["x", "y"]
+                .map(|p| Bytes::from_static(p.as_bytes()))
+                .into_iter()
+        };
+        let mut gathered = Body::pieces(pieces());
+        assert_eq!(gathered.gathered(1), None);
+        assert_eq!(gathered.gathered(2).as_deref(), Some(&b"xy"[..]));
+        assert_eq!(all(Body::pieces(pieces())).await, ["x", "y"]);
     }
 }

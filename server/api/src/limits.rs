@@ -51,6 +51,12 @@ pub const MANAGER_BYTES_MAX: usize = 128;
 
 /// Series of the request counter that name a kind; later ones do without.
 pub const REQUEST_SERIES_MAX: usize = 400;
+/// Audit events that wait for the disk, ...
+pub const AUDIT_QUEUE_LINES_MAX: usize = 16_384;
+/// ... and their bytes; more events are lost, and counted.
+pub const AUDIT_QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of a body in an audit event; of a larger one only `audit.k8s.io/truncated` tells.
+pub const AUDIT_OBJECT_BYTES_MAX: usize = 1024 * 1024;
 /// Requests that compute at once, for each thread that drives them.
 pub const FLOW_SEATS_EACH_THREAD: usize = 2;
 /// Requests that wait or are being answered; `--max-requests-inflight` changes it. More are

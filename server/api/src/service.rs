@@ -313,12 +313,14 @@ impl Service {
                 Answer::text(500, text)
             }
         };
+        let mut answer = answer;
+        trace.audit(self, &head, conn, &mut answer);
         let mut answer = compressed(&head, answer);
         if trace.is_denied() {
             // The text of a refusal holds names that the caller chose.
             answer.forbid_sniffing();
         }
-        trace.finish(self, &head, conn, &answer);
+        trace.finish(self, &answer);
         let warnings = warnings.into_inner();
         answer.into_response(&warnings, &trace.audit_id, trace.is_private())
     }
@@ -395,6 +397,7 @@ impl Service {
         }
         trace.classify(&info, &head.method, &query);
         let user = self.authenticate(head, conn, trace)?;
+        trace.receive(self, head, conn);
         let user = self.impersonate(head, user, cluster.as_deref(), trace)?;
         if matches!(routed.cluster, ClusterRef::None)
             && user.in_group("system:authenticated")
@@ -450,6 +453,7 @@ impl Service {
         };
         // Before the turn: a slow sender keeps nobody waiting but himself.
         let (bytes, _reserved) = self.traffic.read_body(body).await?;
+        trace.keep_body(&bytes);
         let cluster = call.cluster.as_deref();
         let entered = self
             .traffic

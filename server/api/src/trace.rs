@@ -5,17 +5,20 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use hanse_auth::UserInfo;
 use hanse_cache::ClusterName;
 use hanse_json::{Map, Value, json};
+use hanse_wire::protobuf;
 use hanse_wire::query::Query;
 use http::Method;
 use http::header::{self, HeaderName};
 use http::request::Parts as Head;
 
-use crate::answer::Answer;
-use crate::audit::{Event, Stage, Subject};
+use crate::answer::{Answer, JSON};
+use crate::audit::{Decision, Event, Level, Response, Stage, Subject};
 use crate::info::{RequestInfo, Verb};
+use crate::limits::AUDIT_OBJECT_BYTES_MAX;
 use crate::metrics::RequestLabels;
 use crate::service::{ConnInfo, Inner};
 
@@ -51,6 +54,10 @@ pub struct Trace {
     name: String,
     cluster: Option<ClusterName>,
     decision: Option<bool>,
+    /// What the audit policy says, once it was asked.
+    audit: Option<Decision>,
+    /// The request's body, where it is audited.
+    body: Bytes,
 }
 
 impl Trace {
@@ -84,6 +91,8 @@ impl Trace {
             name: String::new(),
             cluster: None,
             decision: None,
+            audit: None,
+            body: Bytes::new(),
         }
     }
 
@@ -145,23 +154,103 @@ impl Trace {
         self.known
     }
 
-    /// Counts the request and writes its audit event.
-    pub fn finish(&mut self, service: &Inner, head: &Head, conn: &ConnInfo, answer: &Answer) {
-        let took = service.seams.clock.monotonic().saturating_sub(self.started);
-        if answer.code == 404 && self.is_resource && answer.body.as_whole().is_some() {
-            self.collapse_unknown(answer);
-        }
-        service.metrics.observe(&self.labels, answer.code, took);
+    /// It is known who asks for what: the policy decides, and the first event is written.
+    pub fn receive(&mut self, service: &Inner, head: &Head, conn: &ConnInfo) {
         let Some(log) = &service.audit else { return };
+        let decision = log.decide(&self.subject());
+        self.audit = Some(decision);
+        if decision.wants(Stage::RequestReceived) {
+            let event = self.event(service, head, conn, Stage::RequestReceived);
+            log.record(&event.document());
+        }
+    }
+
+    /// Keeps the request's body for the events that need it.
+    pub fn keep_body(&mut self, bytes: &Bytes) {
+        if self
+            .audit
+            .is_some_and(|decision| decision.level > Level::None)
+        {
+            self.body = bytes.clone();
+        }
+    }
+
+    /// Writes the event of the answer, and for a stream the one of its end when that comes.
+    pub fn audit(&mut self, service: &Inner, head: &Head, conn: &ConnInfo, answer: &mut Answer) {
+        let Some(log) = &service.audit else { return };
+        // Requests that nobody could be found behind are decided here.
+        let decision = self.audit.unwrap_or_else(|| log.decide(&self.subject()));
+        self.audit = Some(decision);
         let stage = match (self.panicked, answer.body.is_stream()) {
             (true, _) => Stage::Panic,
             (false, true) => Stage::ResponseStarted,
             (false, false) => Stage::ResponseComplete,
         };
-        let subject = self.subject();
-        if log.wants(&subject, stage) {
-            log.write(self.event(service, head, conn, answer, stage));
+        let last = Stage::ResponseComplete;
+        let later = stage == Stage::ResponseStarted && decision.wants(last);
+        if !later && !decision.wants(stage) {
+            return;
         }
+        let mut response = response(answer, decision);
+        if answer.code == 401 {
+            response.0.status = Some(json!({"message": failed_with(head), "status": "Failure",
+                "reason": "Unauthorized"}));
+        }
+        let mut event = self.event(service, head, conn, stage);
+        let (request, short) = self.request_object(head, decision);
+        event.request = request;
+        event.response = Some(response.0);
+        if short || response.1 {
+            let truncated = "audit.k8s.io/truncated".to_owned();
+            event.annotations.insert(truncated, "true".into());
+        }
+        let mut event = event.document();
+        if decision.wants(stage) {
+            log.record(&event);
+        }
+        if later {
+            let (log, seams) = (log.clone(), service.seams.clone());
+            answer.body.at_end(move || {
+                let now = seams.clock.wall().as_micros();
+                let now = hanse_wire::time::format_micro(i64::try_from(now).unwrap_or(i64::MAX));
+                event["stage"] = last.as_str().into();
+                event["stageTimestamp"] = now.into();
+                log.record(&event);
+            });
+        }
+    }
+
+    /// The body as a tree, and whether it is too large for that.
+    fn request_object(&self, head: &Head, decision: Decision) -> (Option<Value>, bool) {
+        if self.body.is_empty() || self.body.len() > AUDIT_OBJECT_BYTES_MAX {
+            return (None, !self.body.is_empty());
+        }
+        let media = head.headers.get(header::CONTENT_TYPE);
+        let media = media
+            .and_then(|media| media.to_str().ok())
+            .unwrap_or_default();
+        let object = match media.split(';').next().unwrap_or_default().trim() {
+            protobuf::MEDIA_TYPE => hanse_kinds::protobuf::decode(&self.body).ok(),
+            "application/yaml" | "application/apply-patch+yaml" => {
+                hanse_wire::yaml::parse(&self.body)
+                    .ok()
+                    .map(|parsed| parsed.value)
+            }
+            _ => tree(&self.body),
+        };
+        (
+            object.map(|object| without_managed(object, decision)),
+            false,
+        )
+    }
+
+    /// Counts the request.
+    pub fn finish(&mut self, service: &Inner, answer: &Answer) {
+        let took = service.seams.clock.monotonic().saturating_sub(self.started);
+        if answer.code == 404 && self.is_resource && answer.body.as_whole().is_some() {
+            self.collapse_unknown(answer);
+        }
+        service.metrics.observe(&self.labels, answer.code, took);
     }
 
     /// Paths that nothing is served at share one series: anybody could invent them.
@@ -198,7 +287,6 @@ impl Trace {
         service: &Inner,
         head: &'e Head,
         conn: &ConnInfo,
-        answer: &Answer,
         stage: Stage,
     ) -> Event<'e> {
         let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
@@ -218,6 +306,7 @@ impl Trace {
             .map_or("/", http::uri::PathAndQuery::as_str);
         Event {
             id: &self.audit_id,
+            level: self.audit.unwrap_or_default().level,
             stage,
             subject: self.subject(),
             uri,
@@ -226,12 +315,70 @@ impl Trace {
             version: &self.version,
             sources: sources(text(HeaderName::from_static("x-forwarded-for")), conn),
             user_agent: text(header::USER_AGENT).unwrap_or_default(),
-            code: answer.code,
+            request: None,
+            response: None,
             received: hanse_wire::time::format_micro(self.received_micros),
             now: hanse_wire::time::format_micro(service.now_micros()),
             annotations,
         }
     }
+}
+
+/// An answer as the event shows it, and whether its body is too large for that.
+fn response(answer: &mut Answer, decision: Decision) -> (Response, bool) {
+    let mut shown = Response {
+        code: answer.code,
+        ..Response::default()
+    };
+    let json = answer
+        .headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|t| t == JSON);
+    let whole = decision.level >= Level::RequestResponse;
+    if !json || answer.body.is_stream() || (!whole && answer.code < 400) {
+        return (shown, false);
+    }
+    let Some(bytes) = answer.body.gathered(AUDIT_OBJECT_BYTES_MAX) else {
+        return (shown, true);
+    };
+    let object = tree(&bytes);
+    let is_status = |object: &&Value| object["kind"] == "Status" && object["apiVersion"] == "v1";
+    shown.status = object.as_ref().filter(is_status).cloned();
+    shown.object = object
+        .filter(|_| whole)
+        .map(|object| without_managed(object, decision));
+    (shown, false)
+}
+
+/// What a caller showed who could not be recognised (AUD-10).
+fn failed_with(head: &Head) -> String {
+    let shown = head.headers.get(header::AUTHORIZATION);
+    let scheme = shown.and_then(|value| value.to_str().ok()?.split(' ').next());
+    match scheme {
+        Some(scheme) if scheme.eq_ignore_ascii_case("bearer") => {
+            "Authentication failed, attempted: bearer".to_owned()
+        }
+        Some(_) => "Authentication failed, attempted: unknown".to_owned(),
+        None => "Authentication failed, no credentials provided".to_owned(),
+    }
+}
+
+fn tree(bytes: &[u8]) -> Option<Value> {
+    hanse_json::parse(bytes, &Default::default())
+        .ok()
+        .map(|parsed| parsed.value)
+}
+
+/// Leaves out `metadata.managedFields`, of a list's items too, where the policy says so.
+fn without_managed(mut object: Value, decision: Decision) -> Value {
+    if decision.omit_managed {
+        let items = object.get_mut("items").and_then(Value::as_array_mut);
+        for item in items.into_iter().flatten() {
+            hanse_json::remove(item, &["metadata", "managedFields"]);
+        }
+        hanse_json::remove(&mut object, &["metadata", "managedFields"]);
+    }
+    object
 }
 
 fn sources(forwarded: Option<&str>, conn: &ConnInfo) -> Vec<String> {

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod audits;
 mod lists;
 mod overload;
 mod patches;
@@ -50,11 +51,11 @@ pub struct Answered {
 
 impl World {
     pub async fn new() -> Self {
-        Self::with(Default::default()).await
+        Self::with(|_| {}).await
     }
 
-    /// A world in which so much may be going on.
-    pub async fn with(traffic: hanse_api::traffic::Config) -> Self {
+    /// A world put together a little differently.
+    pub async fn with(change: impl FnOnce(&mut Parts)) -> Self {
         let seams = Seams::real();
         let store = Arc::new(MemoryStore::with_defaults(seams.clock.clone()));
         let hub = Hub::open(store, Config::default()).await.unwrap();
@@ -79,7 +80,7 @@ impl World {
         let tenancy = Arc::new(Tenancy::new(Arc::clone(&admission), shard, maker));
         tenancy.bootstrap().await.unwrap();
         let catalog = Arc::new(Catalog::new(Arc::clone(&view), forms, system, built_in));
-        let service = Service::new(Parts {
+        let mut parts = Parts {
             authenticator: Arc::new(authenticator(&view, &seams)),
             seams,
             hub,
@@ -93,8 +94,10 @@ impl World {
             audit: None,
             external_address: "127.0.0.1:6443".into(),
             process: ProcessFigures::default,
-            traffic,
-        });
+            traffic: Default::default(),
+        };
+        change(&mut parts);
+        let service = Service::new(parts);
         let endings = hanse_api::endings::Endings::new(&service);
         let task = endings.run(hanse_seams::Shutdown::new());
         service.seams.spawn("endings", task);

@@ -10,7 +10,7 @@ async fn beyond_the_share_of_a_user_requests_are_told_when_to_come_again() {
         requests: 4,
         ..Config::default()
     };
-    let world = World::with(traffic).await;
+    let world = World::with(|parts| parts.traffic = traffic).await;
     // Waits for a version that does not come.
     let line = format!("GET {MAPS}?resourceVersion=99999999&resourceVersionMatch=NotOlderThan");
     let waiting = world.send(&line, ADMIN, &[], None);
@@ -42,7 +42,7 @@ async fn without_memory_nothing_is_taken_in_and_all_may_be_given_back() {
         resident_bytes: || 2,
         ..Config::default()
     };
-    let world = World::with(traffic).await;
+    let world = World::with(|parts| parts.traffic = traffic).await;
     let create = format!("POST {MAPS}");
     let (code, _) = world.ask(&create, Some(config_map("a", "1"))).await;
     assert_eq!(code, 201, "masters get through");

@@ -1,37 +1,53 @@
-//! Who did what: audit events as JSON lines, chosen by a policy.
+//! Which requests are audited, and how much of them: policies of `audit.k8s.io/v1`.
 //!
-//! Start at [`Policy::decide`] and [`Log::write`]. What is done: policies of `audit.k8s.io/v1`
-//! with all their selectors, the levels None and Metadata, the stages ResponseStarted,
-//! ResponseComplete and Panic, one log file. What is refused at start-up, by name: the levels
-//! Request and RequestResponse, so that nobody relies on bodies that would not be there.
-//! The invariant: writing never blocks a request. Lines wait in a bounded queue for a worker; when
-//! it is full an event is lost and counted.
+//! Start at [`Policy::decide`]. Everything of the format is understood (AUD-03, AUD-04); what is
+//! not known is refused when the policy is read, so that nobody relies on a rule without effect.
 
-use std::collections::VecDeque;
-use std::io::Write;
-use std::sync::Arc;
-
-use hanse_seams::{Seams, Turn, Worker};
-use parking_lot::Mutex;
-use serde_json::{Map, Value, json};
-
-use crate::metrics::Metrics;
-
-/// Lines that may wait for the disk.
-const QUEUE_LINES_MAX: usize = 16 * 1024;
+use serde_json::Value;
 
 /// How much of a request is recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Nothing.
+    #[default]
     None,
     /// Everything but bodies.
     Metadata,
+    /// The body of the request as well.
+    Request,
+    /// And that of the answer.
+    RequestResponse,
+}
+
+impl Level {
+    /// The word of the event.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "None",
+            Self::Metadata => "Metadata",
+            Self::Request => "Request",
+            Self::RequestResponse => "RequestResponse",
+        }
+    }
+
+    fn parse(word: &str) -> Result<Self, String> {
+        let all = [
+            Self::None,
+            Self::Metadata,
+            Self::Request,
+            Self::RequestResponse,
+        ];
+        let found = all.into_iter().find(|level| level.as_str() == word);
+        found.ok_or_else(|| format!("unknown audit level {word:?}"))
+    }
 }
 
 /// When an event is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// It is known who asks for what; nothing was done yet.
+    RequestReceived,
     /// The headers of a long answer are on their way.
     ResponseStarted,
     /// The answer is complete.
@@ -41,8 +57,18 @@ pub enum Stage {
 }
 
 impl Stage {
-    fn as_str(self) -> &'static str {
+    const ALL: [Self; 4] = [
+        Self::RequestReceived,
+        Self::ResponseStarted,
+        Self::ResponseComplete,
+        Self::Panic,
+    ];
+
+    /// The word of the event.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
+            Self::RequestReceived => "RequestReceived",
             Self::ResponseStarted => "ResponseStarted",
             Self::ResponseComplete => "ResponseComplete",
             Self::Panic => "Panic",
@@ -91,21 +117,57 @@ struct Rule {
     resources: Vec<GroupResources>,
     namespaces: Vec<String>,
     urls: Vec<String>,
-    omit_stages: Vec<String>,
+    omit_stages: Stages,
+    omit_managed: Option<bool>,
+}
+
+/// A set of stages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Stages(u8);
+
+impl Stages {
+    fn parse(value: &Value) -> Result<Self, String> {
+        let mut set = 0;
+        for word in strings(value, "omitStages")? {
+            let found = Stage::ALL.into_iter().find(|stage| stage.as_str() == word);
+            let stage = found.ok_or_else(|| format!("unknown audit stage {word:?}"))?;
+            set |= 1 << stage as u8;
+        }
+        Ok(Self(set))
+    }
+}
+
+/// What a policy says about one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// How much of it is recorded.
+    pub level: Level,
+    /// Whether `metadata.managedFields` is left out of bodies.
+    pub omit_managed: bool,
+    omitted: Stages,
+}
+
+impl Decision {
+    /// Whether an event of this stage is wanted.
+    #[must_use]
+    pub fn wants(&self, stage: Stage) -> bool {
+        self.level > Level::None && self.omitted.0 & (1 << stage as u8) == 0
+    }
 }
 
 /// An audit policy: the first rule that fits decides.
 #[derive(Debug, Default)]
 pub struct Policy {
     rules: Vec<Rule>,
-    omit_stages: Vec<String>,
+    omit_stages: Stages,
+    omit_managed: bool,
 }
 
 impl Policy {
     /// Reads a policy document.
     ///
     /// # Errors
-    /// Another kind, an unknown level or stage, or a level that is not offered.
+    /// Another kind, or an unknown level or stage.
     pub fn from_value(document: &Value) -> Result<Self, String> {
         let text = |name: &str| {
             document
@@ -124,18 +186,30 @@ impl Policy {
             .collect::<Result<_, _>>()?;
         Ok(Self {
             rules,
-            omit_stages: stages(document)?,
+            omit_stages: Stages::parse(document)?,
+            omit_managed: flag(document)?.unwrap_or(false),
         })
     }
 
-    /// The level for a request, and whether the stage is wanted.
+    /// What is recorded of a request: the first rule that fits decides; none is nothing.
     #[must_use]
-    pub fn decide(&self, subject: &Subject<'_>, stage: Stage) -> bool {
+    pub fn decide(&self, subject: &Subject<'_>) -> Decision {
         let Some(rule) = self.rules.iter().find(|rule| rule.matches(subject)) else {
-            return false;
+            return Decision::default();
         };
-        let omitted = |stages: &[String]| stages.iter().any(|s| s == stage.as_str());
-        rule.level != Level::None && !omitted(&rule.omit_stages) && !omitted(&self.omit_stages)
+        Decision {
+            level: rule.level,
+            omit_managed: rule.omit_managed.unwrap_or(self.omit_managed),
+            omitted: Stages(rule.omit_stages.0 | self.omit_stages.0),
+        }
+    }
+}
+
+fn flag(value: &Value) -> Result<Option<bool>, String> {
+    match value.get("omitManagedFields") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Bool(flag)) => Ok(Some(*flag)),
+        Some(_) => Err("omitManagedFields must be true or false".to_owned()),
     }
 }
 
@@ -151,36 +225,10 @@ fn strings(value: &Value, name: &str) -> Result<Vec<String>, String> {
     }
 }
 
-fn stages(value: &Value) -> Result<Vec<String>, String> {
-    let stages = strings(value, "omitStages")?;
-    let known = [
-        "RequestReceived",
-        "ResponseStarted",
-        "ResponseComplete",
-        "Panic",
-    ];
-    match stages.iter().find(|stage| !known.contains(&stage.as_str())) {
-        Some(stage) => Err(format!("unknown audit stage {stage:?}")),
-        None => Ok(stages),
-    }
-}
-
 impl Rule {
     fn from_value(value: &Value) -> Result<Self, String> {
-        let level = match value
-            .get("level")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-        {
-            "None" => Level::None,
-            "Metadata" => Level::Metadata,
-            level @ ("Request" | "RequestResponse") => {
-                return Err(format!(
-                    "audit level {level} is not offered yet; use Metadata"
-                ));
-            }
-            level => return Err(format!("unknown audit level {level:?}")),
-        };
+        let level = value.get("level").and_then(Value::as_str);
+        let level = Level::parse(level.unwrap_or_default())?;
         let resources = value.get("resources").and_then(Value::as_array);
         let resources = resources.map(Vec::as_slice).unwrap_or_default();
         let resources = resources
@@ -205,7 +253,8 @@ impl Rule {
             resources,
             namespaces: strings(value, "namespaces")?,
             urls: strings(value, "nonResourceURLs")?,
-            omit_stages: stages(value)?,
+            omit_stages: Stages::parse(value)?,
+            omit_managed: flag(value)?,
         })
     }
 
@@ -260,141 +309,10 @@ fn fits(pattern: &str, s: &Subject<'_>) -> bool {
     }
 }
 
-/// One event, ready to be written.
-pub struct Event<'a> {
-    /// Identifies the request; echoed in its answer.
-    pub id: &'a str,
-    /// When in the request's life.
-    pub stage: Stage,
-    /// What the policy looked at.
-    pub subject: Subject<'a>,
-    /// Path and query as sent, with the logical cluster.
-    pub uri: &'a str,
-    /// The caller as authenticated, with the impersonated one apart.
-    pub user: Value,
-    /// Whom the caller acted as.
-    pub impersonated: Option<Value>,
-    /// API version of the resource.
-    pub version: &'a str,
-    /// Addresses the request came through, nearest to the client first.
-    pub sources: Vec<String>,
-    /// The client's User-Agent.
-    pub user_agent: &'a str,
-    /// HTTP status of the answer.
-    pub code: u16,
-    /// When the request came, RFC 3339 with microseconds.
-    pub received: String,
-    /// Now, likewise.
-    pub now: String,
-    /// Annotations: authorization's decision, the logical cluster, ...
-    pub annotations: Map<String, Value>,
-}
-
-impl Event<'_> {
-    fn document(self) -> Value {
-        let s = &self.subject;
-        let mut event = json!({
-            "kind": "Event",
-            "apiVersion": "audit.k8s.io/v1",
-            "level": "Metadata",
-            "auditID": self.id,
-            "stage": self.stage.as_str(),
-            "requestURI": self.uri,
-            "verb": s.verb,
-            "user": self.user,
-            "sourceIPs": self.sources,
-            "userAgent": self.user_agent,
-            "responseStatus": {"metadata": {}, "code": self.code},
-            "requestReceivedTimestamp": self.received,
-            "stageTimestamp": self.now,
-            "annotations": self.annotations,
-        });
-        if let Some(user) = self.impersonated {
-            event["impersonatedUser"] = user;
-        }
-        if s.is_resource {
-            let mut reference = Map::new();
-            for (name, value) in [
-                ("resource", s.resource),
-                ("namespace", s.namespace),
-                ("name", s.name),
-                ("apiGroup", s.group),
-                ("apiVersion", self.version),
-                ("subresource", s.subresource),
-            ] {
-                if !value.is_empty() {
-                    reference.insert(name.to_owned(), value.into());
-                }
-            }
-            event["objectRef"] = Value::Object(reference);
-        }
-        event
-    }
-}
-
-/// The audit log: a policy, and a file behind a queue.
-pub struct Log {
-    policy: Policy,
-    queue: Arc<Mutex<VecDeque<String>>>,
-    worker: Worker,
-    metrics: Metrics,
-}
-
-impl Log {
-    /// Starts the worker that writes to `sink`.
-    #[must_use]
-    pub fn new(
-        policy: Policy,
-        mut sink: Box<dyn Write + Send>,
-        seams: &Seams,
-        metrics: Metrics,
-    ) -> Self {
-        let queue: Arc<Mutex<VecDeque<String>>> = Arc::default();
-        let (lines, counted) = (Arc::clone(&queue), metrics.clone());
-        let step = move || {
-            let waiting = std::mem::take(&mut *lines.lock());
-            for line in &waiting {
-                counted.audit_event(sink.write_all(line.as_bytes()).is_ok());
-            }
-            let _ = sink.flush();
-            if lines.lock().is_empty() {
-                Turn::Idle
-            } else {
-                Turn::Again
-            }
-        };
-        let worker = seams.spawner.worker("audit", Box::new(step));
-        Self {
-            policy,
-            queue,
-            worker,
-            metrics,
-        }
-    }
-
-    /// Whether an event of this stage is wanted: asked before one is put together.
-    #[must_use]
-    pub fn wants(&self, subject: &Subject<'_>, stage: Stage) -> bool {
-        self.policy.decide(subject, stage)
-    }
-
-    /// Puts an event into the queue.
-    pub fn write(&self, event: Event<'_>) {
-        let mut line = event.document().to_string();
-        line.push('\n');
-        let mut queue = self.queue.lock();
-        if queue.len() >= QUEUE_LINES_MAX {
-            self.metrics.audit_event(false);
-            return;
-        }
-        queue.push_back(line);
-        drop(queue);
-        self.worker.wake();
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn policy(rules: Value) -> Policy {
@@ -418,7 +336,9 @@ mod tests {
     }
 
     fn check(rule: Value, subject: &Subject<'_>, wanted: bool) {
-        let decided = policy(json!([rule])).decide(subject, Stage::ResponseComplete);
+        let decided = policy(json!([rule]))
+            .decide(subject)
+            .wants(Stage::ResponseComplete);
         assert_eq!(decided, wanted, "{rule}");
     }
 
@@ -470,12 +390,34 @@ mod tests {
     }
 
     #[test]
-    fn levels_that_are_not_there_are_refused() {
-        for level in ["Request", "RequestResponse", "Everything"] {
-            let document = json!({
-                "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": level}],
-            });
-            assert!(Policy::from_value(&document).is_err());
+    fn rules_add_to_what_the_policy_omits() {
+        let rule = json!({"level": "Request", "omitStages": ["RequestReceived"]});
+        let mut document = json!({"apiVersion": "audit.k8s.io/v1", "kind": "Policy",
+            "omitStages": ["Panic"], "omitManagedFields": true, "rules": [rule]});
+        let decided = Policy::from_value(&document).unwrap().decide(&subject());
+        assert_eq!(
+            (decided.level, decided.omit_managed),
+            (Level::Request, true)
+        );
+        let wanted = Stage::ALL.map(|stage| decided.wants(stage));
+        assert_eq!(wanted, [false, true, true, false]);
+        document["rules"][0]["omitManagedFields"] = false.into();
+        let decided = Policy::from_value(&document).unwrap().decide(&subject());
+        assert!(!decided.omit_managed);
+    }
+
+    #[test]
+    fn words_that_are_unknown_are_refused() {
+        for rule in [
+            json!({"level": "Everything"}),
+            json!({}),
+            json!({"level": "None", "omitStages": ["Never"]}),
+            json!({"level": "None", "omitManagedFields": "yes"}),
+            json!({"level": "None", "users": "jane"}),
+        ] {
+            let document =
+                json!({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [rule]});
+            assert!(Policy::from_value(&document).is_err(), "{document}");
         }
     }
 }
