@@ -39,6 +39,22 @@ impl Hub {
         Hub::start_with(&[]).await
     }
 
+    /// Starts it on a root directory that `prepare` fills.
+    pub async fn start_on(prepare: impl FnOnce(&Path) -> Result<()>) -> Result<Hub> {
+        let dir = tempfile::Builder::new().prefix("hanse-hub-").tempdir()?;
+        let mut hub = Hub {
+            dir,
+            port: free_port()?,
+            tokens: false,
+            process: None,
+            start_time: Duration::ZERO,
+        };
+        std::fs::create_dir_all(hub.root())?;
+        prepare(&hub.root())?;
+        hub.resume().await?;
+        Ok(hub)
+    }
+
     /// The same with users who are known by static tokens.
     pub async fn start_with(users: &[TokenUser<'_>]) -> Result<Hub> {
         let dir = tempfile::Builder::new().prefix("hanse-hub-").tempdir()?;

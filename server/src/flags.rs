@@ -26,6 +26,86 @@ pub enum Command {
     /// Start the server: one process, one directory, ready at once.
     #[command(after_help = START_HELP)]
     Start(Box<StartFlags>),
+    /// Write everything, or one workspace and all below it, as lines of JSON at one version
+    ///
+    /// The server goes on serving. The form is documented, and every line is sealed:
+    /// docs/dump-format.md.
+    Dump(DumpFlags),
+    /// Bring a dump back: an instance into a new directory, a subtree into a running server
+    ///
+    /// Nothing that is there is ever overwritten; an interrupted restore can be begun again.
+    Restore(RestoreFlags),
+    /// Check every invariant of a store, a running server or a dump, and name what is broken
+    Verify(VerifyFlags),
+}
+
+/// A running server, as a member of `system:masters`.
+#[derive(Debug, Args)]
+pub struct ServerFlags {
+    /// Kubeconfig of a running server (`admin.kubeconfig`).
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Its context; the user has to be in group system:masters.
+    #[arg(long, value_name = "NAME", default_value = "shard-base")]
+    pub context: String,
+}
+
+/// What becomes of Secrets in a dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Secrets {
+    /// They are left out.
+    Omit,
+    /// They are encrypted with the key of --key-file (AES-256-GCM).
+    Sealed,
+    /// They are written as they are.
+    Plain,
+}
+
+/// Flags of `hanse dump`.
+#[derive(Debug, Args)]
+pub struct DumpFlags {
+    #[command(flatten)]
+    pub server: ServerFlags,
+    /// Path of the workspace to dump with all below it; everything when left out.
+    #[arg(long, value_name = "PATH")]
+    pub workspace: Option<String>,
+    /// What becomes of Secrets.
+    #[arg(long, value_enum, default_value = "omit")]
+    pub secrets: Secrets,
+    /// File with the key for sealed Secrets: 32 bytes in base64.
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Where to write; standard output when left out.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Flags of `hanse restore`.
+#[derive(Debug, Args)]
+pub struct RestoreFlags {
+    #[command(flatten)]
+    pub server: ServerFlags,
+    /// Restore an instance into this root directory, which must have no store yet.
+    #[arg(long, value_name = "DIR")]
+    pub root_directory: Option<PathBuf>,
+    /// File with the key for sealed Secrets: 32 bytes in base64.
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// The dump; it is checked whole before anything is written.
+    pub dump: PathBuf,
+}
+
+/// Flags of `hanse verify`.
+#[derive(Debug, Args)]
+pub struct VerifyFlags {
+    #[command(flatten)]
+    pub server: ServerFlags,
+    /// Check the store in this root directory; no server may have it open.
+    #[arg(long, value_name = "DIR", conflicts_with = "dump")]
+    pub root_directory: Option<PathBuf>,
+    /// Check a dump.
+    #[arg(long, value_name = "FILE")]
+    pub dump: Option<PathBuf>,
 }
 
 const START_HELP: &str = "\
@@ -303,8 +383,10 @@ mod tests {
             .chain(args)
             .map(|s| (*s).to_owned());
         let (cli, notes) = parse(all).map_err(|(text, _)| text)?;
-        let Command::Start(flags) = cli.command;
-        Ok((flags, notes))
+        match cli.command {
+            Command::Start(flags) => Ok((flags, notes)),
+            other => Err(format!("{other:?}")),
+        }
     }
 
     #[test]

@@ -2,11 +2,13 @@
 //!
 //! Start at [`run`]. `flags.rs` reads the command line, `config.rs` makes sense of it, `pki.rs` and
 //! `kubeconfig.rs` make what the first start needs, `assemble.rs` puts the rooms together and
-//! `serve.rs` opens the door. Everything that a request meets is in `hanse-api`.
+//! `serve.rs` opens the door. What operators do beside it (dump, restore, verify) is in `exit.rs`.
+//! Everything that a request meets is in `hanse-api`.
 
 mod assemble;
 mod audit_log;
 mod config;
+mod exit;
 mod flags;
 mod kubeconfig;
 mod pki;
@@ -45,10 +47,15 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(code).unwrap_or(2));
         }
     };
-    let Command::Start(flags) = cli.command;
-    log_to_stderr(flags.verbosity);
-    notes.iter().for_each(|note| tracing::warn!("{note}"));
-    match start(*flags) {
+    let done = match cli.command {
+        Command::Start(flags) => {
+            log_to_stderr(flags.verbosity);
+            notes.iter().for_each(|note| tracing::warn!("{note}"));
+            start(*flags)
+        }
+        other => operate(other),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hanse: {error:#}");
@@ -77,6 +84,24 @@ fn workers() -> usize {
     std::thread::available_parallelism()
         .map_or(1, usize::from)
         .min(WORKERS_MAX)
+}
+
+/// The commands beside `start`: they do one thing and end.
+fn operate(command: Command) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let seams = Seams::real();
+        match command {
+            Command::Dump(flags) => exit::dump(&flags, &seams).await,
+            Command::Restore(flags) => exit::restore(&flags, &seams).await,
+            Command::Verify(flags) => exit::verify(&flags, &seams).await,
+            Command::Start(_) => Ok(()),
+        }
+    })
 }
 
 fn start(flags: StartFlags) -> Result<()> {

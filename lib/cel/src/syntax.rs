@@ -130,7 +130,8 @@ impl Parser<'_> {
     /// What is said of a token behind a dot that is no name.
     pub(crate) fn dotted(&self, dot: Token, token: Token) -> String {
         match token.kind {
-            Tok::True | Tok::False | Tok::Null => {
+            // Only without a blank between: seen of the original, by the oracle.
+            Tok::True | Tok::False | Tok::Null if dot.end == token.start => {
                 format!(
                     "mismatched input '{}' expecting IDENTIFIER",
                     self.shown(token)

@@ -31,6 +31,9 @@ pub struct Config {
     pub retention: Retention,
     /// Bytes of redb's page cache.
     pub cache_bytes: usize,
+    /// The revision at which a new store begins: after a restore, numbers go on where the old
+    /// store's ended. A store that exists is not changed by it.
+    pub begins_at: Revision,
 }
 
 impl Config {
@@ -41,6 +44,7 @@ impl Config {
             limits: Limits::default(),
             retention: Retention::default(),
             cache_bytes: CACHE_BYTES,
+            begins_at: Revision::default(),
         }
     }
 }
@@ -297,7 +301,7 @@ fn make(directory: &Path, path: &Path, config: &Config) -> Result<(), OpenError>
     }
     let database = builder(config).create(&unfinished);
     let database = database.map_err(|error| opening(&unfinished, error))?;
-    create(&database)?;
+    create(&database, config.begins_at)?;
     drop(database);
     std::fs::rename(&unfinished, path).map_err(|source| io(path, source))?;
     // The name has to be as durable as the file.
@@ -351,7 +355,7 @@ fn prepare(database: &Database) -> Result<Start, OpenError> {
         Ok(meta) => meta,
         Err(redb::TableError::TableDoesNotExist(_)) => {
             drop(read);
-            return Ok(create(database)?);
+            return Ok(create(database, Revision::default())?);
         }
         Err(error) => return Err(Failure::from(error).into()),
     };
@@ -381,7 +385,7 @@ fn marks(read: &redb::ReadTransaction) -> Result<Vec<(u64, u64, u64)>, Failure> 
     Ok(marks)
 }
 
-fn create(database: &Database) -> Result<Start, Failure> {
+fn create(database: &Database, begins_at: Revision) -> Result<Start, Failure> {
     let mut write = database.begin_write()?;
     write.set_quick_repair(true);
     write.open_table(format::LOG)?;
@@ -390,9 +394,23 @@ fn create(database: &Database) -> Result<Start, Failure> {
     let mut meta = write.open_table(format::META)?;
     meta.insert(format::META_FORMAT, format::FORMAT)?;
     meta.insert(format::META_OLDEST_READER, format::OLDEST_READER)?;
+    // What was before is not here: it counts as compacted, and swept.
+    let swept = if begins_at == Revision::default() {
+        0
+    } else {
+        begins_at.end().0
+    };
+    meta.insert(format::META_REVISION, begins_at.0)?;
+    meta.insert(format::META_FLOOR, begins_at.0)?;
+    meta.insert(format::META_SWEPT, swept)?;
     drop(meta);
     write.commit()?;
-    Ok(Start::default())
+    Ok(Start {
+        revision: begins_at,
+        floor: begins_at,
+        swept,
+        ..Start::default()
+    })
 }
 
 impl Store for RedbStore {

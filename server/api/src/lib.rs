@@ -22,6 +22,7 @@ pub mod info;
 pub mod limits;
 pub mod metrics;
 pub mod openapi;
+mod operator;
 pub mod path;
 pub mod paths;
 pub mod render;

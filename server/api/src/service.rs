@@ -50,7 +50,7 @@ use crate::trace::Trace;
 use crate::traffic::{self, Traffic};
 use crate::verbs::watch::life;
 use crate::views::{Door, Entered};
-use crate::{openapi, paths, verbs, views};
+use crate::{openapi, operator, paths, verbs, views};
 
 /// What a connection says about its requests.
 #[derive(Debug)]
@@ -374,7 +374,10 @@ impl Service {
         let routed = match route(&whole) {
             Ok(routed) => routed,
             Err(RouteError::Bad(status)) => return Err(status),
-            Err(RouteError::NoView) => return self.no_view(head, conn, trace),
+            Err(RouteError::NoView) => {
+                let user = self.authenticate(head, conn, trace)?;
+                return operator::answer(self, head, &whole, body, &user).await;
+            }
         };
         if let Some(answer) = shard_level(&routed) {
             return Ok(answer);
@@ -625,10 +628,6 @@ impl Service {
             let same = |row: &&Arc<ResourceDef>| row.plural == plural && row.group == group;
             Target::new(def, all.filter(same).cloned().collect())
         }))
-    }
-
-    fn no_view(&self, head: &Head, conn: &ConnInfo, trace: &mut Trace) -> Result<Answer> {
-        views::nowhere(&self.authenticate(head, conn, trace)?)
     }
 }
 

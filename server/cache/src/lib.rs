@@ -12,6 +12,7 @@
 
 mod cursor;
 mod document;
+pub mod dump;
 mod event;
 mod history;
 mod hub;
@@ -25,6 +26,7 @@ mod part;
 mod state;
 mod table;
 mod txn;
+mod verify;
 mod watch;
 
 #[cfg(test)]
@@ -33,6 +35,7 @@ mod tests;
 pub use cursor::Cursor;
 pub use document::{Document, DocumentError, SchemaHash};
 pub use event::{Event, WatchEvent, WatchKind};
+pub use hanse_store::Verified;
 pub use hub::{Config, Hub, OpenError, Stats};
 pub use names::{ClusterName, KeyError, ObjectKey, ResourceId, Scope};
 pub use object::{CLUSTER_ANNOTATION, Object, Slices};

@@ -26,6 +26,12 @@ pub const HOT_EVENTS: usize = 1_024;
 /// ... and the bytes of their objects.
 pub const HOT_BYTES: usize = 4 << 20;
 
+/// The most broken things that one verification names.
+pub const FINDINGS_MAX: usize = 1000;
+
+/// How many owners one above the other a dump puts in order; deeper ones come as they are.
+pub const OWNERS_DEPTH_MAX: u32 = 32;
+
 /// Entries read from the store at once while the hub opens.
 pub const OPEN_PAGE: usize = 2_048;
 

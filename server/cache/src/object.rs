@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use hanse_json::{Value, scan};
 
-use crate::document::{self, DocumentError, Entry, Join, Pairs, SchemaHash, Texts};
+use crate::document::{self, Document, DocumentError, Entry, Join, Pairs, SchemaHash, Texts};
 use crate::names::{ObjectKey, hash_parts};
 use crate::part::{Part, PartHash, QUOTED};
 
@@ -297,6 +297,16 @@ impl Object {
         // The bytes were written by `Document`; a tree of nothing is what is left when memory
         // itself is broken.
         serde_json::from_slice(&self.json()).unwrap_or(Value::Null)
+    }
+
+    /// Whether this is the state that a document would write under its key.
+    pub fn is_of(&self, document: &Document) -> bool {
+        self.is_of_value(document.value())
+    }
+
+    pub(crate) fn is_of_value(&self, value: &[u8]) -> bool {
+        let body = Body::new(self.body.key.clone(), value);
+        body.is_ok_and(|body| body.bytes == self.body.bytes)
     }
 
     /// Whether two handles are the same state, whatever their versions.

@@ -13,6 +13,7 @@ pub mod birth;
 mod bootstrap;
 pub mod catalog;
 pub mod controllers;
+pub mod exit;
 pub mod exports;
 mod forms;
 mod home;

@@ -12,6 +12,7 @@ use crate::{
 };
 
 mod documents;
+mod dump;
 mod model;
 mod parts;
 mod watches;
