@@ -61,11 +61,7 @@ pub async fn assemble(
         &hanse_store_redb::Config::new(config.root.join("data")),
         seams,
     )?;
-    let memory = hanse_cache::Config {
-        parts: hanse_sites::PARTS,
-        ..hanse_cache::Config::default()
-    };
-    let hub = Hub::open(Arc::new(store), memory).await?;
+    let hub = Hub::open(Arc::new(store), memory()).await?;
     let view = Arc::new(View::new(hub.clone()));
     let authorizer = Arc::new(Authorizer::new(Arc::clone(&view)));
     let admission = Admission::new(Arc::clone(&authorizer));
@@ -114,6 +110,14 @@ pub async fn assemble(
     tasks.push(seams.spawn("sites", sites.run(stop.clone())));
     tasks.extend(Controllers::new(tenancy).start(stop));
     Ok(Server { service, tasks })
+}
+
+/// How every hub of this program keeps its objects.
+pub fn memory() -> hanse_cache::Config {
+    hanse_cache::Config {
+        parts: hanse_sites::PARTS,
+        ..hanse_cache::Config::default()
+    }
 }
 
 fn shard(config: &Config, pki: &Pki) -> ShardConfig {

@@ -26,6 +26,7 @@ use hanse_store::Version;
 use hanse_store_redb::RedbStore;
 use hanse_tenancy::exit;
 
+use crate::assemble;
 use crate::flags::{DumpFlags, RestoreFlags, Secrets, ServerFlags, VerifyFlags};
 
 /// Objects of one commit of a restore, and their bytes: below what every engine takes.
@@ -290,7 +291,7 @@ pub async fn restore(flags: &RestoreFlags, seams: &Seams) -> Result<()> {
             let mut config = hanse_store_redb::Config::new(&unfinished);
             config.begins_at = reader.version()?.revision();
             let store = Arc::new(RedbStore::open(&config, seams)?);
-            let hub = Hub::open(store.clone(), hanse_cache::Config::default()).await?;
+            let hub = Hub::open(store.clone(), assemble::memory()).await?;
             let target = Target::Store(hub);
             let written = write(flags, key.as_ref(), &target).await?;
             drop(target);
@@ -400,7 +401,7 @@ async fn verify_store(root: &Path, seams: &Seams) -> Result<Value> {
         findings.push("pages of the file are not as they were written".to_owned());
     }
     let store = Arc::new(RedbStore::open(&config, seams)?);
-    let mut verified = match Hub::open(store.clone(), hanse_cache::Config::default()).await {
+    let mut verified = match Hub::open(store.clone(), assemble::memory()).await {
         Ok(hub) => {
             let mut verified = hub.verify().await?;
             verified.findings.extend(exit::verify(&hub));

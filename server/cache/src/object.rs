@@ -301,12 +301,16 @@ impl Object {
 
     /// Whether this is the state that a document would write under its key.
     pub fn is_of(&self, document: &Document) -> bool {
-        self.is_of_value(document.value())
+        let body = Body::new(self.body.key.clone(), document.value(), |_| None);
+        body.is_ok_and(|body| {
+            let other = Self::new(Arc::new(body), self.version);
+            other.schema() == self.schema() && other.json() == self.json()
+        })
     }
 
-    pub(crate) fn is_of_value(&self, value: &[u8]) -> bool {
-        let body = Body::new(self.body.key.clone(), value);
-        body.is_ok_and(|body| body.bytes == self.body.bytes)
+    /// Whether this is exactly the state that lies in the store.
+    pub(crate) fn has_body(&self, body: &Body) -> bool {
+        self.body.bytes == body.bytes
     }
 
     /// Whether two handles are the same state, whatever their versions.

@@ -16,7 +16,9 @@ use crate::document::{self, Document};
 use crate::hub::Hub;
 use crate::limits::{FINDINGS_MAX, OPEN_PAGE};
 use crate::names::ObjectKey;
-use crate::object::CLUSTER_ANNOTATION;
+use crate::object::{Body, CLUSTER_ANNOTATION};
+use crate::part::PartHash;
+use crate::state::Applied;
 
 impl Hub {
     /// Looks at the store and at every object in it, as of now.
@@ -67,6 +69,11 @@ impl Hub {
                 .shared
                 .decode(&entry.key, &entry.value, entry.version.0)
             {
+                Ok(Some(Applied::Part(part, _)))
+                    if PartHash::from_store(&entry.key) != Some(part.hash) =>
+                {
+                    Err("its bytes have another hash".to_owned())
+                }
                 Ok(_) => Ok(()),
                 Err(error) => Err(error.to_string()),
             };
@@ -95,7 +102,11 @@ impl Hub {
         let index = document::Entry(parts.entry);
         let again = Document::from_value(&value, index.fields(), index.schema());
         let again = again.map_err(|error| error.to_string())?;
-        if again.value() != &entry.value {
+        let again = document::decode(again.value()).map_err(|error| error.to_string())?;
+        let same = (again.entry, again.json) == (parts.entry, parts.json)
+            && (again.version, again.cluster) == (parts.version, parts.cluster)
+            && again.join == parts.join;
+        if !same {
             return Err("its index entry or its form is not what its JSON says".to_owned());
         }
         match index.uid() {
@@ -126,13 +137,15 @@ impl Hub {
             };
         };
         let version = Version(shown.resource_version());
+        let part = |hash| self.shared.parts.get(hash);
+        let body = Body::new(key.clone(), &entry.value, part);
         match version == entry.version {
             false if version.revision() > revision => Ok(()),
             false => Err(format!(
                 "memory shows it at {version}, the store at {}",
                 entry.version
             )),
-            true if shown.is_of_value(&entry.value) => Ok(()),
+            true if body.is_ok_and(|body| shown.has_body(&body)) => Ok(()),
             true => Err("memory shows other bytes".to_owned()),
         }
     }
