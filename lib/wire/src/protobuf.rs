@@ -1,8 +1,8 @@
 //! Objects in Kubernetes' protobuf form, read into trees.
 //!
 //! Start at [`Messages::decode`]. Which field a number stands for is data, given by the caller;
-//! the few types whose JSON form is not that of their message (times, quantities, raw JSON) stand
-//! here. The invariant: bytes of any content end in a tree or in an error, never in a panic, and
+//! the few types whose JSON form is not that of their message (times, quantities, raw JSON, the
+//! alternatives in a CRD's schema) stand here. The invariant: bytes of any content end in a tree or in an error, never in a panic, and
 //! nest no deeper than [`DEPTH_MAX`]. Writing protobuf is deliberately not here: every client that
 //! sends it also takes JSON.
 
@@ -206,6 +206,9 @@ impl Messages {
         if let Some(value) = self.special(message, raw)? {
             return Ok(value);
         }
+        if let Some(value) = self.alternative(message, raw, depth)? {
+            return Ok(value);
+        }
         let Some(fields) = self.0.get(message) else {
             return error(format!("no message {message}"));
         };
@@ -266,6 +269,10 @@ impl Messages {
             ("bytes", Wire::Bytes(raw)) => base64::encode(raw).into(),
             ("bool", Wire::Number(number)) => (number != 0).into(),
             ("int32" | "int64", Wire::Number(number)) => number.cast_signed().into(),
+            ("double", Wire::Bytes(raw)) => match raw.try_into() {
+                Ok(bytes) => f64::from_le_bytes(bytes).into(),
+                Err(_) => return error("proto: wrong wireType"),
+            },
             (message, Wire::Bytes(raw)) if message.starts_with("io.") => {
                 self.message(message, raw, depth + 1)?
             }
@@ -289,7 +296,7 @@ impl Messages {
                     utf8(text)?.into()
                 }
             }
-            "FieldsV1" | "RawExtension" => {
+            "FieldsV1" | "RawExtension" | "JSON" => {
                 let text = only_bytes(raw, 1)?;
                 match text.is_empty() {
                     true => Value::Null,
@@ -312,6 +319,33 @@ impl Messages {
             "IntOrString" => int_or_string(raw)?,
             _ => return Ok(None),
         }))
+    }
+
+    /// Types whose JSON is one of their fields: a schema, or else a truth value or a list.
+    fn alternative(&self, message: &str, raw: &[u8], depth: usize) -> Result<Option<Value>> {
+        let Some((package, other)) = message.rsplit_once(".JSONSchemaPropsOr") else {
+            return Ok(None);
+        };
+        // Only the one with the truth value has it first and the schema second.
+        let (schema, rest) = if other == "Bool" { (2, 1) } else { (1, 2) };
+        let of = |wire| self.value(&format!("{package}.JSONSchemaProps"), wire, depth);
+        let (mut found, mut allows, mut list) = (None, false, Vec::new());
+        let mut reader = Reader(raw);
+        while let Some((number, wire)) = reader.next()? {
+            match wire {
+                wire if number == schema => found = Some(of(wire)?),
+                _ if number != rest => {}
+                Wire::Number(number) => allows = number != 0,
+                Wire::Bytes(text) if other == "StringArray" => list.push(utf8(text)?.into()),
+                wire => list.push(of(wire)?),
+            }
+        }
+        let rest = if other == "Bool" {
+            allows.into()
+        } else {
+            list.into()
+        };
+        Ok(Some(found.unwrap_or(rest)))
     }
 }
 
@@ -369,6 +403,10 @@ mod tests {
             "io.X": {"1": "meta io.Meta", "2": "data {}string", "3": "items []int64", "4": "yes bool",
                 "5": "raw bytes", "6": "at io.Time"},
             "io.Meta": {"1": "name string"},
+            "io.JSONSchemaProps": {"1": "type string", "9": "maximum double",
+                "24": "items io.JSONSchemaPropsOrArray", "8": "default io.JSON",
+                "30": "additionalProperties io.JSONSchemaPropsOrBool",
+                "32": "dependencies {}io.JSONSchemaPropsOrStringArray"},
         }))
     }
 
@@ -382,6 +420,29 @@ mod tests {
             "at": "1970-01-01T00:00:01Z",
         });
         assert_eq!(tree, expected);
+    }
+
+    #[test]
+    fn a_schema_has_alternatives() {
+        let check = |raw: &[u8], expected: Value| {
+            let tree = messages().decode("io.JSONSchemaProps", raw).unwrap();
+            assert_eq!(tree, expected, "{raw:?}");
+        };
+        let one = json!({"items": {"type": "a"}});
+        check(b"\xc2\x01\x05\x0a\x03\x0a\x01a", one);
+        let list = json!({"items": [{"type": "a"}, {}]});
+        check(b"\xc2\x01\x07\x12\x03\x0a\x01a\x12\x00", list);
+        check(
+            b"\xf2\x01\x02\x08\x01",
+            json!({"additionalProperties": true}),
+        );
+        check(b"\xf2\x01\x00", json!({"additionalProperties": false}));
+        let schema = json!({"additionalProperties": {"type": "a"}});
+        check(b"\xf2\x01\x07\x08\x01\x12\x03\x0a\x01a", schema);
+        let names = json!({"dependencies": {"k": ["a", "b"]}});
+        check(b"\x82\x02\x0b\x0a\x01k\x12\x06\x12\x01a\x12\x01b", names);
+        let number = json!({"maximum": 1.5, "default": {"x": 1}});
+        check(b"\x49\0\0\0\0\0\0\xf8\x3f\x42\x09\x0a\x07{\"x\":1}", number);
     }
 
     #[test]

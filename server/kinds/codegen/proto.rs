@@ -16,9 +16,7 @@ use crate::MODULES;
 pub fn messages(components: &BTreeMap<String, Value>, modules: &Path) -> BTreeMap<String, Value> {
     let mut known: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     let mut out = BTreeMap::new();
-    // CRDs travel as JSON only: their JSON names differ from their protobuf names.
-    let outside = |name: &String| name.contains("apiextensions");
-    let mut wanted: Vec<String> = components.keys().filter(|c| !outside(c)).cloned().collect();
+    let mut wanted: Vec<String> = components.keys().cloned().collect();
     while let Some(name) = wanted.pop() {
         if out.contains_key(&name) {
             continue;
@@ -60,10 +58,11 @@ fn read_package(name: &str, modules: &Path) -> BTreeMap<String, BTreeMap<String,
             message = Some((format!("{package}.{name}"), BTreeMap::new()));
         } else if line == "}" {
             found.extend(message.take());
-        } else if let Some((_, fields)) = &mut message
+        } else if let Some((name, fields)) = &mut message
             && let Some((number, fact)) = field(line, package)
         {
-            fields.insert(number, fact);
+            let in_schema = name.ends_with(".JSONSchemaProps");
+            fields.insert(number, if in_schema { json_named(&fact) } else { fact });
         }
     }
     found
@@ -81,6 +80,23 @@ fn field(line: &str, package: &str) -> Option<(String, String)> {
         format!("{many}{}", full_name(ty, package))
     };
     Some((number.to_owned(), format!("{name} {ty}")))
+}
+
+/// The fields of a CRD's schema are called as in JSON Schema there, as in Go in protobuf.
+fn json_named(fact: &str) -> String {
+    let (name, ty) = fact.split_once(' ').unwrap_or((fact, ""));
+    let name = match name {
+        "schema" | "ref" => format!("${name}"),
+        _ if name.starts_with("xKubernetes") => name.chars().fold(String::new(), |mut out, c| {
+            if c.is_ascii_uppercase() {
+                out.push('-');
+            }
+            out.push(c.to_ascii_lowercase());
+            out
+        }),
+        _ => name.to_owned(),
+    };
+    format!("{name} {ty}")
 }
 
 fn full_name(ty: &str, package: &str) -> String {
