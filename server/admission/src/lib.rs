@@ -13,6 +13,7 @@ mod logical_clusters;
 mod metadata;
 mod object_count;
 mod request;
+mod reserved;
 mod sites;
 mod workspaces;
 
@@ -28,7 +29,8 @@ use std::sync::Arc;
 type Plugin = fn(&Admission, &mut Request<'_>) -> Result<()>;
 
 /// Plugins that may change the object, in order.
-const MUTATING: [(&str, Plugin); 12] = [
+const MUTATING: [(&str, Plugin); 13] = [
+    ("ReservedMetadata", reserved::metadata),
     ("WorkspaceNamespaceLifecycle", lifecycle::namespace),
     ("tenancy.kcp.io/Workspace", workspaces::workspace_mutate),
     ("DeletionFinalizer", metadata::finalizer_mutate),

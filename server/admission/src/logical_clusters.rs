@@ -2,6 +2,7 @@
 
 use crate::Admission;
 use crate::request::{Operation, Request, annotation, set, text};
+use crate::reserved;
 use hanse_apis::kcp::{annotation as key, group, phase, user};
 use hanse_wire::status::Result;
 use serde_json::Value;
@@ -67,6 +68,26 @@ pub(crate) fn validate(admission: &Admission, request: &mut Request<'_>) -> Resu
     }
 }
 
+/// The administrator of a workspace neither says whose it is nor how far its life has come.
+fn own_record(request: &Request<'_>) -> Result<()> {
+    if reserved::is_platform(request) {
+        return Ok(());
+    }
+    let (new, old) = (request.new_object(), request.old_object());
+    for [of, field] in [
+        ["spec", "owner"],
+        ["spec", "directlyDeletable"],
+        ["status", "phase"],
+        ["status", "URL"],
+    ] {
+        let at = |object: &Value| object.get(of).and_then(|part| part.get(field)).cloned();
+        if at(old) != at(new) {
+            return Err(request.forbidden(format!("{of}.{field} is immutable")));
+        }
+    }
+    Ok(())
+}
+
 /// Phases in the order in which they may follow each other.
 fn ordinal(at: &str) -> u8 {
     match at {
@@ -104,6 +125,7 @@ fn validate_update(request: &Request<'_>) -> Result<()> {
     if created_by(old) != created_by(new) {
         return Err(request.forbidden("spec.createdBy is immutable"));
     }
+    own_record(request)?;
     let enters = enters_initializing(request);
     if enters && new_spec != new_status {
         let why = "status.initializers do not equal spec.initializers";

@@ -81,8 +81,9 @@ fn validate_create(request: &Request<'_>) -> Result<()> {
 
 fn validate_update(request: &Request<'_>) -> Result<()> {
     let (new, old) = (request.new_object(), request.old_object());
-    if old.get("spec").is_some_and(|s| s.get("mount").is_some()) {
-        return Ok(());
+    let mount = |object: &Value| object.get("spec").and_then(|s| s.get("mount")).cloned();
+    if mount(old) != mount(new) && !request.is_master() {
+        return Err(request.forbidden("spec.mount is immutable"));
     }
     let field = |name: &str| (text(old, &["spec", name]), text(new, &["spec", name]));
     let (before, after) = field("cluster");
@@ -101,7 +102,7 @@ fn validate_update(request: &Request<'_>) -> Result<()> {
     let becomes_ready =
         text(old, &["status", "phase"]) != "Ready" && text(new, &["status", "phase"]) == "Ready";
     for name in ["cluster", "URL"] {
-        if becomes_ready && text(new, &["spec", name]).is_empty() {
+        if becomes_ready && mount(new).is_none() && text(new, &["spec", name]).is_empty() {
             return Err(request.forbidden(format!("spec.{name} must be set for phase Ready")));
         }
     }

@@ -382,10 +382,15 @@ impl Service {
         if let Some(answer) = shard_level(&routed) {
             return Ok(answer);
         }
-        let (cluster, mut wildcard) = match self.resolve(&routed)? {
+        let mut missing = None;
+        let (cluster, mut wildcard) = match self.resolve(&routed) {
             Place::Nowhere => (None, false),
             Place::Everywhere => (None, true),
             Place::In(cluster) => (Some(cluster), false),
+            Place::Missing(path) => {
+                missing = Some(path);
+                (Some(path.into()), false)
+            }
             Place::Answer(answer) => return Ok(answer),
         };
         trace.place(cluster.as_ref());
@@ -402,6 +407,9 @@ impl Service {
         let user = self.authenticate(head, conn, trace)?;
         trace.receive(self, head, conn);
         let user = self.impersonate(head, user, cluster.as_deref(), trace)?;
+        if let Some(path) = missing.filter(|path| self.may_miss(&user, path)) {
+            return Err(workspace_not_found(path));
+        }
         if matches!(routed.cluster, ClusterRef::None)
             && user.in_group("system:authenticated")
             && let Some(document) = openapi::by_hash(self, info.path, query.get("hash"))
@@ -498,22 +506,34 @@ impl Service {
     }
 
     /// Where a path leads.
-    fn resolve(&self, routed: &Route<'_>) -> Result<Place> {
+    fn resolve<'p>(&self, routed: &Route<'p>) -> Place<'p> {
         let path = match routed.cluster {
-            ClusterRef::None => return Ok(Place::Nowhere),
-            ClusterRef::Wildcard => return Ok(Place::Everywhere),
-            ClusterRef::Id(id) => return Ok(Place::In(id.into())),
+            ClusterRef::None => return Place::Nowhere,
+            ClusterRef::Wildcard => return Place::Everywhere,
+            ClusterRef::Id(id) => return Place::In(id.into()),
             ClusterRef::Path(path) => path,
         };
         match self.authorizer.view().resolve(path) {
-            Resolution::Cluster(cluster) => Ok(Place::In(cluster)),
-            Resolution::Wildcard => Ok(Place::Everywhere),
-            Resolution::Unavailable => Ok(Place::Answer(Answer::text(503, "Not available.\n"))),
-            Resolution::Malformed | Resolution::NotFound => Err(workspace_not_found(path)),
-            Resolution::Mount { .. } => {
-                Ok(Place::Answer(Answer::text(501, "mounts are not served\n")))
-            }
+            Resolution::Cluster(cluster) => Place::In(cluster),
+            Resolution::Wildcard => Place::Everywhere,
+            Resolution::Unavailable => Place::Answer(Answer::text(503, "Not available.\n")),
+            Resolution::Malformed | Resolution::NotFound => Place::Missing(path),
+            Resolution::Mount { .. } => Place::Answer(Answer::text(501, "mounts are not served\n")),
         }
+    }
+
+    /// Whether the caller is told that a path leads nowhere: who could look where it breaks off.
+    /// For all others it is a logical cluster that they may not enter, like any that exists.
+    fn may_miss(&self, user: &UserInfo, path: &str) -> bool {
+        let mut at = path;
+        while let Some((parent, name)) = at.rsplit_once(':') {
+            if let Some(cluster) = self.authorizer.view().existing_cluster(parent) {
+                let want = Attributes::resource(user, "get", "tenancy.kcp.io", "workspaces", name);
+                return self.authorizer.authorize(&want, Some(&cluster)).allowed;
+            }
+            at = parent;
+        }
+        user.is_master()
     }
 
     /// A logical cluster that was taken offline answers nothing but what shows why (kcp-api 3.1).
@@ -645,8 +665,10 @@ fn target_in(rows: &[Arc<ResourceDef>], info: &RequestInfo<'_>) -> Option<Target
 }
 
 /// Where a request goes.
-enum Place {
+enum Place<'p> {
     Nowhere,
+    /// To a path that leads nowhere.
+    Missing(&'p str),
     Everywhere,
     In(ClusterName),
     Answer(Answer),

@@ -1,7 +1,8 @@
 //! Acting as somebody else: the headers, who may, and who one then is.
 //!
-//! Order: the gatekeeper of kcp (protected groups), then one permission check for each value as in
-//! Kubernetes, then the new user is confined to the logical cluster of the request.
+//! Order: the gatekeeper of kcp (protected groups, and here also the extra values that say who
+//! somebody is elsewhere), then one permission check for each value as in Kubernetes, then the new
+//! user is confined to the logical cluster of the request.
 
 use crate::{ACCESS_DENIED, Attributes, Authorizer, UserInfo};
 use hanse_apis::kcp::user;
@@ -105,7 +106,9 @@ impl Impersonation {
         cluster: Option<&str>,
         authorizer: &Authorizer,
     ) -> hanse_wire::status::Result<UserInfo> {
-        if !users::may_impersonate_groups(requester, &self.groups) {
+        if !users::may_impersonate_groups(requester, &self.groups)
+            || !users::may_impersonate_extra(requester, &self.extra)
+        {
             let why = "impersonation is not allowed for the requestor";
             return Err(Status::forbidden(
                 &GroupResource::new("", "users"),

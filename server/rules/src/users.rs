@@ -249,12 +249,27 @@ impl Effective {
 /// The user as a maximal permission policy names it: everything prefixed, service accounts under
 /// their global name, no scopes (the caller has already been found effective in its own logical
 /// cluster), no warrants (each of them is prefixed as an effective user of its own).
+///
+/// Whoever is confined to a logical cluster has its name and groups from there: its administrator
+/// may impersonate anybody. The provider of an export knows them by where they come from only.
 #[must_use]
 pub fn prefixed(who: &UserInfo) -> UserInfo {
     let prefix = |s: &str| format!("{}{s}", user::BINDING_PREFIX);
-    let name = global_service_account(who).unwrap_or_else(|| who.name.clone());
+    let global = global_service_account(who);
+    if global.is_none() && scopes(who).is_some() {
+        let known = who.groups.iter().filter(|g| *g == user::AUTHENTICATED);
+        return UserInfo {
+            name: prefix(user::ANONYMOUS),
+            groups: known
+                .cloned()
+                .chain(scope_groups(who))
+                .map(|g| prefix(&g))
+                .collect(),
+            ..UserInfo::default()
+        };
+    }
     UserInfo {
-        name: prefix(&name),
+        name: prefix(global.as_deref().unwrap_or(&who.name)),
         uid: who.uid.clone(),
         groups: who.groups.iter().map(|g| prefix(g)).collect(),
         extra: BTreeMap::new(),
@@ -276,6 +291,24 @@ pub const PROTECTED_GROUPS: [&str; 6] = [
     user::KCP_ADMIN,
     user::AUTHENTICATED,
 ];
+
+/// Whether an extra key is one by which the platform itself says who somebody is: scopes, warrants,
+/// the home of a service account.
+fn is_protected_extra(key: &str) -> bool {
+    let domain = key.split_once('/').map_or("", |(domain, _)| domain);
+    domain == "kcp.io" || domain.ends_with(".kcp.io")
+}
+
+/// True if the requester may ask to impersonate these extra values at all: one who could claim a
+/// warrant or the home of a service account would be somebody else in other logical clusters.
+#[must_use]
+pub fn may_impersonate_extra(requester: &UserInfo, extra: &BTreeMap<String, Vec<String>>) -> bool {
+    let protected = extra.iter().filter(|(key, _)| is_protected_extra(key));
+    requester.is_master()
+        || protected
+            .into_iter()
+            .all(|(key, values)| values.iter().all(|v| requester.extra(key).contains(v)))
+}
 
 /// True if the requester may ask to impersonate these groups at all.
 #[must_use]
@@ -409,6 +442,46 @@ mod tests {
         assert!(!may_impersonate_groups(&admin, &wish("system:masters")));
         let master = UserInfo::new("m", &["system:masters"]);
         assert!(may_impersonate_groups(&master, &wish("system:kcp:admin")));
+    }
+
+    #[test]
+    fn impersonation_of_protected_extras() {
+        let extra = |key: &str, value: &str| BTreeMap::from([(key.into(), vec![value.into()])]);
+        let admin = UserInfo::new("a", &["system:kcp:admin"]);
+        let warrant = Warrant {
+            user: "root".into(),
+            groups: vec![user::KCP_ADMIN.into()],
+            ..Warrant::default()
+        };
+        for (key, value) in [
+            (user::WARRANT, warrant.to_text().as_str()),
+            (user::SCOPES, "cluster:other"),
+            (user::CLUSTER_NAME, "other"),
+        ] {
+            assert!(!may_impersonate_extra(&admin, &extra(key, value)), "{key}");
+            let own = with_extra(admin.clone(), key, &[value]);
+            assert!(may_impersonate_extra(&own, &extra(key, value)), "{key}");
+        }
+        assert!(may_impersonate_extra(
+            &admin,
+            &extra("example.org/team", "a")
+        ));
+        let master = UserInfo::new("m", &["system:masters"]);
+        assert!(may_impersonate_extra(
+            &master,
+            &extra(user::SCOPES, "cluster:c")
+        ));
+    }
+
+    #[test]
+    fn a_confined_name_is_nobody_for_an_export() {
+        let mut bob = UserInfo::new("bob", &["trusted", "system:authenticated"]);
+        confine(&mut bob, "c1");
+        let prefixed = prefixed(&bob);
+        assert_eq!(prefixed.name, "apis.kcp.io:binding:system:anonymous");
+        let groups = ["system:authenticated", "system:cluster:c1"];
+        let groups = groups.map(|g| format!("apis.kcp.io:binding:{g}"));
+        assert_eq!(prefixed.groups, groups);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Which resources a logical cluster serves now, as rows.
 //!
-//! Start with [`Catalog::surface`]. For a group-resource the first hit wins: system kinds, bound
-//! resources, the logical cluster's own CRDs, built-in kinds. A surface is made once per content
+//! Start with [`Catalog::surface`]. For a group-resource the first hit wins: system kinds, built-in
+//! kinds outside of the core group, bound resources, the logical cluster's own CRDs, built-in
+//! kinds of the core group. A surface is made once per content
 //! (which bound CRDs in which version under which identity, which own CRDs) and shared by all
 //! logical clusters with the same; what it is made of is read from the hub on every request, so a
 //! binding serves its resources from the very commit that binds them.
@@ -194,6 +195,17 @@ impl Catalog {
         self.surfaces.get(key, || self.make(&parts, &crds))
     }
 
+    /// Whether a name is that of a built-in kind outside of the core group: roles, reviews, CRDs.
+    /// Nobody serves another kind in their place, or what decides about a logical cluster could
+    /// not be seen in it (of the core group kcp lets CRDs win).
+    fn is_fixed(&self, row: &ResourceDef) -> bool {
+        !row.group.is_empty()
+            && self
+                .built_in
+                .iter()
+                .any(|b| name_in_group(b) == name_in_group(row))
+    }
+
     /// The parts of a surface, and the CRDs that they speak of, in the same order.
     fn parts(&self, cluster: &ClusterName) -> (Vec<Part>, Vec<Option<Object>>) {
         let of = self.view.resources();
@@ -239,7 +251,7 @@ impl Catalog {
                 }
                 _ => continue,
             };
-            let new = |row: &&Arc<ResourceDef>| !has(&rows, row);
+            let new = |row: &&Arc<ResourceDef>| !has(&rows, row) && !self.is_fixed(row);
             let more: Vec<_> = more.iter().filter(new).cloned().collect();
             rows.extend(more);
         }
@@ -406,6 +418,10 @@ fn name_of(row: &ResourceDef) -> (&str, &str, &str) {
 }
 
 /// True if a row would say something about a resource that another has said already.
+fn name_in_group(row: &ResourceDef) -> (&str, &str) {
+    (&row.group, &row.plural)
+}
+
 fn has(rows: &[Arc<ResourceDef>], row: &ResourceDef) -> bool {
     rows.iter()
         .any(|r| r.group == row.group && r.plural == row.plural && r.storage != row.storage)

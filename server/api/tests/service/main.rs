@@ -9,6 +9,7 @@ mod audits;
 mod lists;
 mod overload;
 mod patches;
+mod tenants;
 mod views;
 mod watches;
 mod writes;

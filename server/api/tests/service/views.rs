@@ -16,7 +16,7 @@ struct Provided {
     consumer: String,
 }
 
-async fn make(world: &World, line: &str, body: Value) -> Value {
+pub async fn make(world: &World, line: &str, body: Value) -> Value {
     let (code, made) = world
         .ask_as(ADMIN, &format!("POST {line}"), Some(body))
         .await;
@@ -24,7 +24,7 @@ async fn make(world: &World, line: &str, body: Value) -> Value {
     made
 }
 
-async fn workspace(world: &World, name: &str) -> String {
+pub async fn workspace(world: &World, name: &str) -> String {
     let body = json!({
         "apiVersion": "tenancy.kcp.io/v1alpha1", "kind": "Workspace", "metadata": {"name": name},
         "spec": {"type": {"name": "universal", "path": "root"}},

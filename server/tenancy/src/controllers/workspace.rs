@@ -12,6 +12,13 @@ use serde_json::Value;
 /// Phases of workspaces whose logical cluster has been there.
 const BORN: [&str; 3] = [phase::INITIALIZING, phase::READY, phase::UNAVAILABLE];
 
+/// Whether a logical cluster is that of a workspace. One that only names it takes nothing along.
+fn owns(workspace: &Object, logical: &Object) -> bool {
+    let owner = |field: &str| logical.text(&["spec", "owner", field]);
+    owner("uid").as_deref() == Some(workspace.uid())
+        && owner("cluster").as_deref() == Some(&*workspace.key().cluster)
+}
+
 impl Controllers {
     pub(super) fn workspace(&self, key: &Key) -> Result<Step, StepError> {
         let view = self.tenancy.view();
@@ -135,7 +142,7 @@ impl Controllers {
             .tenancy
             .view()
             .logical_cluster(chosen)
-            .filter(|_| !chosen.is_empty());
+            .filter(|logical| !chosen.is_empty() && owns(object, logical));
         let Some(logical) = logical else {
             drop_finalizer(&mut value, ours);
             return Ok(Step::write(

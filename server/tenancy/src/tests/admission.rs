@@ -232,6 +232,85 @@ fn logical_clusters() {
 }
 
 #[test]
+fn a_workspaces_own_record_is_the_platforms() {
+    play(|world| async move {
+        let id = super::controllers::workspace(&world, "root", "w").await;
+        let tenant = UserInfo::new("tenant", &["system:authenticated"]);
+        let refused = |what: (&str, &str, &str), old: &Value, pointer: &str, to: Value| {
+            let mut new = old.clone();
+            let (parent, field) = pointer.rsplit_once('/').unwrap();
+            new.pointer_mut(parent).unwrap()[field.replace("~1", "/")] = to;
+            let change = |user: &UserInfo| {
+                admit(&world, user, Operation::Update, what, Some(old), Some(&new))
+            };
+            assert!(change(&admin()).is_ok(), "{pointer}");
+            change(&tenant).unwrap_err()
+        };
+        let logical = world.tenancy.view().logical_cluster(&id).unwrap().value();
+        let what = ("core.kcp.io", "logicalclusters", id.as_str());
+        for key in [
+            "kcp.io/path",
+            "internal.tenancy.kcp.io/type",
+            "core.kcp.io/max-total-objects",
+        ] {
+            let pointer = format!("/metadata/annotations/{}", key.replace('/', "~1"));
+            let why = format!("modification of reserved annotation: {key:?}");
+            assert_eq!(refused(what, &logical, &pointer, "x".into()), why);
+        }
+        for (pointer, to) in [
+            ("/spec/owner", json!({"cluster": "c", "name": "another"})),
+            ("/spec/directlyDeletable", true.into()),
+            ("/status/URL", "https://elsewhere.test".into()),
+            ("/status/phase", "Deleting".into()),
+        ] {
+            let why = format!("{} is immutable", pointer[1..].replace('/', "."));
+            assert_eq!(refused(what, &logical, pointer, to), why);
+        }
+        let labels = refused(
+            what,
+            &logical,
+            "/metadata/labels/tenancy.kcp.io~1phase",
+            "x".into(),
+        );
+        assert_eq!(labels, "modification of reserved labels");
+        // A workspace does not say which logical cluster it is.
+        let spaces = ("tenancy.kcp.io", "workspaces", "root");
+        let named = json!({"metadata": {"name": "w2", "annotations": {
+            "internal.tenancy.kcp.io/cluster": id,
+        }}});
+        let made = admit(
+            &world,
+            &tenant,
+            Operation::Create,
+            spaces,
+            None,
+            Some(&named),
+        );
+        let why = "modification of reserved annotation: \"internal.tenancy.kcp.io/cluster\"";
+        assert_eq!(made.unwrap_err(), why);
+        let mount = json!({"metadata": {"name": "m"}, "spec": {
+            "mount": {"ref": {"kind": "K", "name": "n", "apiVersion": "v1"}},
+        }});
+        for (field, to, why) in [
+            (
+                "cluster",
+                json!(id),
+                "spec.cluster can only be changed by system privileged users",
+            ),
+            (
+                "URL",
+                json!("u"),
+                "spec.URL can only be changed by system privileged users",
+            ),
+            ("mount", Value::Null, "spec.mount is immutable"),
+        ] {
+            let changed = update(&world, spaces, &mount, |w| w["spec"][field] = to);
+            assert_eq!(changed.unwrap_err(), why);
+        }
+    });
+}
+
+#[test]
 fn exports_bindings_and_schemas() {
     play(|world| async move {
         let exports = ("apis.kcp.io", "apiexports", "root");

@@ -414,6 +414,29 @@ fn a_tree_is_deleted_whole() {
 }
 
 #[test]
+fn a_workspace_takes_only_its_own_logical_cluster_along() {
+    play(|world| async move {
+        start(&world);
+        let victim = workspace(&world, "root", "victim").await;
+        workspace(&world, "root", "thief").await;
+        let view = world.tenancy.view();
+        let workspaces = view.tenancy().unwrap().workspaces.clone();
+        let thief = view.get(&workspaces, "root", "", "thief").unwrap();
+        let mut value = thief.value();
+        value["spec"]["cluster"] = victim.as_str().into();
+        value["metadata"]["annotations"]["internal.tenancy.kcp.io/cluster"] =
+            victim.as_str().into();
+        let write = world.tenancy.maker().update(&thief, &value).unwrap();
+        world.tenancy.commit(vec![write]).await.unwrap();
+        mark(&world, &workspaces, "root", "thief").await;
+        rest(&world).await;
+        assert!(view.get(&workspaces, "root", "", "thief").is_none());
+        let logical = view.logical_cluster(&victim);
+        assert!(logical.is_some_and(|object| !object.is_deleting()));
+    });
+}
+
+#[test]
 fn what_has_finalizers_holds_the_logical_cluster_and_is_told() {
     play(|world| async move {
         start(&world);
