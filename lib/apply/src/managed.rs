@@ -321,7 +321,7 @@ impl Managed {
             }
             self.owners.remove(&id);
             if let Some(into) = self.owners.get_mut(&bucket) {
-                into.set = into.set.union(&owned.set);
+                into.set.extend(&owned.set);
             }
             count -= 1;
             if let Some(time) = self.times.get(&id).cloned() {

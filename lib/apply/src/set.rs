@@ -99,16 +99,21 @@ impl Set {
     /// All that is in either set.
     pub fn union(&self, other: &Set) -> Set {
         let mut out = self.clone();
-        out.members.extend(other.members.iter().cloned());
+        out.extend(other);
+        out
+    }
+
+    /// Adds all that is in the other set; what is there already is not copied.
+    pub fn extend(&mut self, other: &Set) {
+        self.members.extend(other.members.iter().cloned());
         for (step, theirs) in &other.children {
-            match out.children.get_mut(step) {
-                Some(ours) => *ours = ours.union(theirs),
+            match self.children.get_mut(step) {
+                Some(ours) => ours.extend(theirs),
                 None => {
-                    out.children.insert(step.clone(), theirs.clone());
+                    self.children.insert(step.clone(), theirs.clone());
                 }
             }
         }
-        out
     }
 
     /// All that is in both sets.

@@ -112,9 +112,14 @@ fn settle(
     force: bool,
     step: &Step<'_>,
 ) -> Result<Comparison, Vec<Conflict>> {
-    let mut changes: BTreeMap<String, Option<Comparison>> = BTreeMap::new();
+    // By version: the change, and what it touches (made once, however many managers there are).
+    let mut changes: BTreeMap<String, Option<(Comparison, Set)>> = BTreeMap::new();
+    let with_touched = |change: Comparison| {
+        let touched = change.modified.union(&change.added);
+        (change, touched)
+    };
     let own = typed::compare(step.schema, live, new).without(step.ignored);
-    changes.insert(step.api_version.to_owned(), Some(own));
+    changes.insert(step.api_version.to_owned(), Some(with_touched(own)));
     let mut conflicts = Vec::new();
     let mut left = Owners::new();
     for (other, owned) in owners.iter() {
@@ -124,12 +129,12 @@ fn settle(
         }
         let change = changes
             .entry(owned.api_version.clone())
-            .or_insert_with(|| compare_in(live, new, &owned.api_version, step));
+            .or_insert_with(|| compare_in(live, new, &owned.api_version, step).map(with_touched));
         // A version that is no longer served cannot be read; its entry goes.
-        let Some(change) = change else { continue };
-        let taken = owned
-            .set
-            .intersection(&change.modified.union(&change.added));
+        let Some((change, touched)) = change else {
+            continue;
+        };
+        let taken = owned.set.intersection(touched);
         conflicts.extend(taken.paths().into_iter().map(|path| Conflict {
             manager: other.clone(),
             path,
@@ -148,10 +153,8 @@ fn settle(
     }
     left.retain(|_, owned| !owned.set.is_empty());
     *owners = left;
-    Ok(changes
-        .remove(step.api_version)
-        .flatten()
-        .unwrap_or_default())
+    let own = changes.remove(step.api_version).flatten();
+    Ok(own.map(|(change, _)| change).unwrap_or_default())
 }
 
 fn compare_in(live: &Value, new: &Value, version: &str, step: &Step<'_>) -> Option<Comparison> {
@@ -209,7 +212,7 @@ fn add_back_owned(
     let mut by_version: BTreeMap<&str, Set> = BTreeMap::new();
     for owned in owners.values() {
         let entry = by_version.entry(owned.api_version.as_str()).or_default();
-        *entry = entry.union(&owned.set);
+        entry.extend(&owned.set);
     }
     let mut current = pruned;
     if let Some(managed) = by_version.remove(version) {

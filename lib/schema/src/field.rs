@@ -10,6 +10,7 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::go;
+use crate::limits::{CUT_ERROR_BYTES, WHOLE_ERRORS_MAX};
 
 /// What kind of thing is wrong with a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -92,6 +93,14 @@ pub enum BadValue {
     Json(String),
 }
 
+/// Shortens a text to [`CUT_ERROR_BYTES`].
+pub(crate) fn cut(text: &mut String) {
+    if text.len() > CUT_ERROR_BYTES {
+        text.truncate(text.floor_char_boundary(CUT_ERROR_BYTES));
+        text.push_str("...");
+    }
+}
+
 impl BadValue {
     /// Go's nil.
     pub fn null() -> Self {
@@ -170,6 +179,14 @@ pub struct Error {
 }
 
 impl Error {
+    /// Shortens what it shows to [`CUT_ERROR_BYTES`].
+    pub(crate) fn cut(&mut self) {
+        cut(&mut self.detail);
+        if let Some(BadValue::Text(text) | BadValue::Json(text)) = &mut self.value {
+            cut(text);
+        }
+    }
+
     /// A malformed value.
     pub fn invalid(path: &Path, value: impl Into<BadValue>, detail: impl Into<String>) -> Self {
         Self::new(ErrorType::Invalid, path, Some(value.into()), detail.into())
@@ -316,8 +333,11 @@ impl ErrorList {
         self.0.len()
     }
 
-    /// One more.
-    pub fn push(&mut self, error: Error) {
+    /// One more; see [`WHOLE_ERRORS_MAX`].
+    pub fn push(&mut self, mut error: Error) {
+        if self.0.len() >= WHOLE_ERRORS_MAX {
+            error.cut();
+        }
         self.0.push(error);
     }
 
@@ -454,6 +474,25 @@ impl fmt::Display for Path {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn many_errors_about_one_long_text_stay_small() {
+        let (mut errors, long) = (ErrorList::new(), "é".repeat(100_000));
+        for n in 0..1_000 {
+            errors.push(Error::invalid(
+                &Path::new("spec").index(n),
+                long.as_str(),
+                long.as_str(),
+            ));
+        }
+        let sizes: Vec<usize> = errors.iter().map(|error| error.to_string().len()).collect();
+        assert!(sizes[WHOLE_ERRORS_MAX - 1] > 400_000);
+        assert!(
+            sizes[WHOLE_ERRORS_MAX..]
+                .iter()
+                .all(|size| *size < 3 * CUT_ERROR_BYTES)
+        );
+    }
 
     #[test]
     fn rendering_of_each_type() {

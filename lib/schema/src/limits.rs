@@ -10,3 +10,8 @@ pub const PATTERN_LENGTH_MAX: usize = 64 * 1024;
 pub const UNKNOWN_FIELDS_MAX: usize = 100;
 /// Most validation errors that one object collects before the walk stops.
 pub const ERRORS_MAX: usize = 10_000;
+/// Errors of one list that show what is wrong in full; those after them are cut.
+pub const WHOLE_ERRORS_MAX: usize = 16;
+/// Bytes of the value and of the detail that a cut error shows. Without it ten thousand errors
+/// about one string of a megabyte would make an answer of ten gigabytes.
+pub const CUT_ERROR_BYTES: usize = 1024;

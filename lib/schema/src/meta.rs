@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::field::{BadValue, Error, ErrorList, Path};
 use crate::go;
+use crate::limits::WHOLE_ERRORS_MAX;
 use crate::names::{self, NameRule};
 
 /// Most bytes of all annotation keys and values together.
@@ -182,6 +183,10 @@ fn validate_owner_references(meta: &Value, path: &Path, errors: &mut ErrorList) 
             continue;
         }
         let name = format!("{}/{}", text(reference, "kind"), text(reference, "name"));
+        if errors.len() > WHOLE_ERRORS_MAX {
+            // Each shows the whole list.
+            break;
+        }
         if let Some(first) = &controller {
             let detail = format!(
                 "Only one reference can have Controller set to true. Found \"true\" in \
@@ -349,16 +354,15 @@ pub fn validate_object_meta_update(new: &Value, old: &Value, path: &Path) -> Err
 /// Takes out owner references that stand there twice; answers the warning about them, if any did.
 pub fn dedup_owner_references(meta: &mut Value) -> Option<String> {
     let list = meta.get_mut("ownerReferences")?.as_array_mut()?;
-    let mut kept: Vec<Value> = Vec::with_capacity(list.len());
+    let mut seen = std::collections::BTreeSet::new();
     let mut repeated: Vec<String> = Vec::new();
-    for reference in std::mem::take(list) {
-        if kept.contains(&reference) {
-            repeated.push(text(&reference, "uid").to_owned());
-        } else {
-            kept.push(reference);
+    list.retain(|reference| {
+        let fresh = seen.insert(hanse_json::to_vec(reference));
+        if !fresh {
+            repeated.push(text(reference, "uid").to_owned());
         }
-    }
-    *list = kept;
+        fresh
+    });
     (!repeated.is_empty()).then(|| {
         format!(
             ".metadata.ownerReferences contains duplicate entries; API server dedups owner \
@@ -371,9 +375,8 @@ pub fn dedup_owner_references(meta: &mut Value) -> Option<String> {
 
 /// Warnings about the finalizers of a custom resource that were not there before.
 pub fn finalizer_warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
-    let known = old
-        .map(|old| strings(old, "finalizers"))
-        .unwrap_or_default();
+    let known = old.map(|old| strings(old, "finalizers"));
+    let known: std::collections::BTreeSet<_> = known.unwrap_or_default().into_iter().collect();
     let mut fresh = strings(new, "finalizers");
     fresh.retain(|finalizer| !known.contains(finalizer));
     fresh.sort_unstable();
@@ -523,6 +526,20 @@ mod tests {
     fn owners_that_stand_twice() {
         let owner = json!({"apiVersion": "v1", "kind": "A", "name": "a", "uid": "u"});
         let other = json!({"apiVersion": "v1", "kind": "A", "name": "b", "uid": "u"});
+        let many: Vec<_> = (0..2_000)
+            .map(|n| {
+                json!({"apiVersion": "v1", "kind": "A", "name": format!("n{n}"),
+                "uid": format!("u{n}"), "controller": true})
+            })
+            .collect();
+        let mut meta = json!({"name": "a", "namespace": "b", "ownerReferences": many});
+        assert_eq!(dedup_owner_references(&mut meta), None);
+        let errors =
+            validate_object_meta(&meta, true, NameRule::DnsSubdomain, &Path::new("metadata"));
+        assert!(
+            errors.len() <= WHOLE_ERRORS_MAX + 1,
+            "each shows the whole list"
+        );
         let mut meta = json!({"ownerReferences": [owner, other, owner]});
         let warning = dedup_owner_references(&mut meta).unwrap();
         assert!(warning.ends_with("duplicate UID(s) observed: u"));

@@ -10,9 +10,9 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use crate::field::{BadValue, Error, ErrorList, ErrorType, Path};
+use crate::field::{self, BadValue, Error, ErrorList, ErrorType, Path};
 use crate::go;
-use crate::limits::ERRORS_MAX;
+use crate::limits::{ERRORS_MAX, WHOLE_ERRORS_MAX};
 use crate::lists;
 use crate::node::{Additional, Checks, Junctors, Node, Type};
 use crate::ratchet;
@@ -140,9 +140,13 @@ impl Outcome {
         }
     }
 
-    fn add(&mut self, found: Found) {
+    fn add(&mut self, mut found: Found) {
         if self.errors.len() >= ERRORS_MAX {
             return;
+        }
+        if self.errors.len() >= WHOLE_ERRORS_MAX {
+            found.error.cut();
+            field::cut(&mut found.message);
         }
         if self.errors.len() < MANY {
             if self.errors.iter().all(|e| e.message != found.message) {

@@ -2,9 +2,9 @@
 //!
 //! Start at [`Messages::decode`]. Which field a number stands for is data, given by the caller;
 //! the few types whose JSON form is not that of their message (times, quantities, raw JSON, the
-//! alternatives in a CRD's schema) stand here. The invariant: bytes of any content end in a tree or in an error, never in a panic, and
-//! nest no deeper than [`DEPTH_MAX`]. Writing protobuf is deliberately not here: every client that
-//! sends it also takes JSON.
+//! alternatives in a CRD's schema) stand here. The invariant: bytes of any content end in a tree or
+//! in an error, never in a panic, and nest no deeper than [`DEPTH_MAX`]. Writing protobuf is
+//! deliberately not here: every client that sends it also takes JSON.
 
 use std::collections::BTreeMap;
 

@@ -6,6 +6,7 @@
 //!
 //! Invariant: `from_json(to_json(s)) == s`. Which failure fits a situation is the caller's choice.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use hanse_json::{Value, get, get_array, get_i64, get_str, json};
@@ -299,13 +300,9 @@ impl Status {
 
     /// 422: `Kind.group "name" is invalid: errors`. Equal errors are listed once in the message.
     pub fn invalid(kind: &str, group: &str, name: &str, errors: &ErrorList) -> Box<Status> {
-        let mut texts: Vec<String> = Vec::with_capacity(errors.len());
-        for error in errors.iter() {
-            let text = error.to_string();
-            if !texts.contains(&text) {
-                texts.push(text);
-            }
-        }
+        let mut seen = BTreeSet::new();
+        let mut texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        texts.retain(|text| seen.insert(text.clone()));
         let list = match texts.as_slice() {
             [] => String::new(),
             [one] => format!(": {one}"),

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use hanse_json::limits::{MAX_DEPTH, MAX_STRICT_ERRORS};
+use hanse_json::limits::MAX_STRICT_ERRORS;
 use hanse_json::{Limits, Map, Value, json};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, Options, Spanned};
@@ -16,6 +16,11 @@ use serde_saphyr::{DuplicateKeyPolicy, Options, Spanned};
 const MAX_NODES: usize = 500_000;
 /// Aliases in one document.
 const MAX_ALIASES: usize = 1_000;
+/// Nodes that aliases stand for: a few hundred bytes of them must not cost what megabytes do.
+const MAX_ALIASED_NODES: usize = 20_000;
+/// Deepest nesting. Less than JSON's: the reader calls itself for each level, with much more on
+/// the stack than ours has.
+const MAX_YAML_DEPTH: usize = 100;
 
 /// A document, and what strict decoding would have objected to.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,7 +98,10 @@ fn options() -> Options {
         budget: serde_saphyr::budget! {
             max_nodes: MAX_NODES,
             max_aliases: MAX_ALIASES,
-            max_depth: MAX_DEPTH,
+            max_depth: MAX_YAML_DEPTH,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: MAX_ALIASED_NODES,
         },
     }
 }
@@ -274,6 +282,13 @@ mod tests {
         }
         assert!(parse(bomb.as_bytes()).is_err());
         assert!(parse("[".repeat(100_000).as_bytes()).is_err());
+        let nested = |depth: usize| -> String {
+            (0..depth)
+                .map(|n| format!("{}a:\n", " ".repeat(n)))
+                .collect()
+        };
+        assert!(parse(nested(MAX_YAML_DEPTH - 1).as_bytes()).is_ok());
+        assert!(parse(nested(MAX_YAML_DEPTH + 1).as_bytes()).is_err());
         assert!(parse(b"a: b: c").unwrap_err().starts_with("yaml: line 1: "));
         assert!(parse(b"a: .inf").is_err());
         assert!(parse(b"? [a]\n: b").is_err());
