@@ -1,8 +1,9 @@
 //! Set-up: checks for Rust and Go, and builds what the tests run and compare with.
 //!
 //! The programs of `e2e/tools.json` go to the cache outside the source tree and stay there; the
-//! Go oracles of `e2e/oracles` go to the target directory and are as fresh as Go's own build
-//! cache makes them. Nothing but packages of ordinary registries is downloaded, by `go build`.
+//! Go programs of ours under `e2e/oracles` and `e2e/clients` go to the target directory and are as
+//! fresh as Go's own build cache makes them. Nothing but packages of ordinary registries is
+//! downloaded, by `go build`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,10 +14,17 @@ use crate::project::Project;
 use crate::stage;
 use crate::tools::{self, Tool};
 
+/// Directories under `e2e` with Go programs of ours, what one is called, and how the variables
+/// begin that name them.
+const PROGRAMS: [(&str, &str, &str); 2] = [
+    ("oracles", "oracle", "HANSE_ORACLE_"),
+    ("clients", "client", "HANSE_CLIENT_"),
+];
+
 /// The oldest Go that builds the modules under `e2e/`.
 const GO_MINOR_MIN: u32 = 26;
 
-/// Builds the real Kubernetes programs and the oracles, once, and prints where they lie
+/// Builds the real Kubernetes programs, the oracles and the clients, and prints where they lie
 ///
 /// What is found is not built: a set of programs counts where all of its commands lie together,
 /// in the right version, in `KUBEBUILDER_ASSETS`, in the cache, or in a directory of `PATH`. The
@@ -31,9 +39,9 @@ pub struct Args {
     list: bool,
 }
 
-/// What the tests need from the environment: the oracles' paths by variable.
+/// What the tests need from the environment: the programs' paths by variable.
 pub struct Ready {
-    /// `HANSE_ORACLE_CEL` and its kind, with the program that it names.
+    /// `HANSE_ORACLE_CEL`, `HANSE_CLIENT_CLIENT_GO` and their kind, with what each names.
     pub variables: Vec<(String, PathBuf)>,
 }
 
@@ -60,8 +68,8 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
         }
     }
     if args.sets.is_empty() && !args.list {
-        for (variable, path) in oracles(project)?.variables {
-            println!("{variable:<20} {}", path.display());
+        for (variable, path) in programs(project)?.variables {
+            println!("{variable:<32} {}", path.display());
         }
     }
     Ok(())
@@ -77,7 +85,7 @@ pub fn ensure(project: &Project, optional: bool) -> Result<Ready> {
             build(project, &tool)?;
         }
     }
-    oracles(project)
+    programs(project)
 }
 
 /// Says how to get Go when it is missing or too old; answers what `go version` prints. Rust needs
@@ -168,40 +176,43 @@ fn go_build(module: &Path, ld_flags: &str, out: &Path) -> Command {
     command
 }
 
-/// Builds the Go programs under `e2e/oracles`: each directory with a `go.mod` is one, and its
-/// tests find it by `HANSE_ORACLE_` and its name.
-pub fn oracles(project: &Project) -> Result<Ready> {
+/// Builds the Go programs of which each directory below holds one, by its `go.mod`; tests find a
+/// program by a variable that ends in its name.
+pub fn programs(project: &Project) -> Result<Ready> {
     let mut variables = Vec::new();
-    for name in oracle_names(project)? {
-        let module = project.root.join("e2e/oracles").join(&name);
-        let out = project.state("oracles")?.join(&name);
-        std::fs::create_dir_all(&out)?;
-        let mut command = go_build(&module, "-s -w", &out);
-        command.arg(".");
-        let log = project.state("setup")?.join(format!("oracle-{name}.log"));
-        stage::quietly(&format!("building the {name} oracle"), &mut command, &log)?;
-        let mut programs: Vec<PathBuf> = std::fs::read_dir(&out)?
-            .map(|entry| Ok(entry?.path()))
-            .collect::<std::io::Result<_>>()?;
-        programs.sort();
-        let [program] = programs.as_slice() else {
-            bail!(
-                "{} holds {} programs instead of one",
-                out.display(),
-                programs.len()
-            );
-        };
-        variables.push((
-            format!("HANSE_ORACLE_{}", name.to_uppercase()),
-            program.clone(),
-        ));
+    for (directory, noun, variable) in PROGRAMS {
+        for name in program_names(project, directory)? {
+            let module = project.root.join("e2e").join(directory).join(&name);
+            let out = project.state(directory)?.join(&name);
+            let program = build_program(project, &module, &out, &format!("{noun} {name}"))?;
+            let name = name.to_uppercase().replace('-', "_");
+            variables.push((format!("{variable}{name}"), program));
+        }
     }
     Ok(Ready { variables })
 }
 
-/// The directories under `e2e/oracles` that hold a Go module, sorted.
-fn oracle_names(project: &Project) -> Result<Vec<String>> {
-    let Ok(entries) = std::fs::read_dir(project.root.join("e2e/oracles")) else {
+/// Builds one program, which is as fresh as Go's own build cache makes it.
+fn build_program(project: &Project, module: &Path, out: &Path, what: &str) -> Result<PathBuf> {
+    std::fs::create_dir_all(out)?;
+    let mut command = go_build(module, "-s -w", out);
+    command.arg(".");
+    let log = format!("{}.log", what.replace(' ', "-"));
+    let log = project.state("setup")?.join(log);
+    stage::quietly(&format!("building the {what}"), &mut command, &log)?;
+    let mut programs: Vec<PathBuf> = std::fs::read_dir(out)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<std::io::Result<_>>()?;
+    programs.sort();
+    match <[PathBuf; 1]>::try_from(programs) {
+        Ok([program]) => Ok(program),
+        Err(all) => bail!("{} holds {} programs", out.display(), all.len()),
+    }
+}
+
+/// The directories under `e2e/<directory>` that hold a Go module, sorted.
+fn program_names(project: &Project, directory: &str) -> Result<Vec<String>> {
+    let Ok(entries) = std::fs::read_dir(project.root.join("e2e").join(directory)) else {
         return Ok(Vec::new());
     };
     let mut names = Vec::new();
