@@ -15,6 +15,7 @@ pub(crate) fn export(_: &Admission, request: &mut Request<'_>) -> Result<()> {
     if !request.is(group::APIS, "apiexports") || request.operation == Operation::Delete {
         return Ok(());
     }
+    check_version(request)?;
     let new = request.new_object();
     let spec = Path::new("spec");
     for (at, claim) in list(new, &["spec", "permissionClaims"]).iter().enumerate() {
@@ -42,6 +43,14 @@ pub(crate) fn export(_: &Admission, request: &mut Request<'_>) -> Result<()> {
     Ok(())
 }
 
+/// What is written in the old version must survive being stored in the new one.
+fn check_version(request: &Request<'_>) -> Result<()> {
+    if request.version != "v1alpha1" || !request.subresource.is_empty() {
+        return Ok(());
+    }
+    hanse_kinds::kcp::check_v1alpha1(request.new_object()).map_err(|why| request.forbidden(why))
+}
+
 fn schema_suffix(plural: &str, group: &str) -> String {
     format!(
         ".{plural}.{}",
@@ -54,6 +63,7 @@ pub(crate) fn binding(admission: &Admission, request: &mut Request<'_>) -> Resul
     if !request.is(group::APIS, "apibindings") || request.operation == Operation::Delete {
         return Ok(());
     }
+    check_version(request)?;
     let (new, old) = (request.new_object(), request.old_object());
     let (before, after) = (
         text(old, &["status", "phase"]),

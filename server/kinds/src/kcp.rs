@@ -144,6 +144,72 @@ pub fn convert(object: &mut Value, from: &str, to: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Checks an APIExport or APIBinding that is written as v1alpha1: what its annotations add must be
+/// readable, and fit what it says itself; otherwise it would be lost on the way to storage.
+///
+/// # Errors
+/// A text that names the field.
+pub fn check_v1alpha1(object: &Value) -> Result<(), String> {
+    if get_str(object, &["kind"]) == Some("APIExport") {
+        check_resources(object)?;
+        return check_claims(object, EXPORT_CLAIMS);
+    }
+    check_claims(object, BINDING_CLAIMS)
+}
+
+fn check_resources(object: &Value) -> Result<(), String> {
+    let mut seen = Vec::new();
+    for (at, name) in get_array(object, &["spec", "latestResourceSchemas"])
+        .iter()
+        .enumerate()
+    {
+        let name = name.as_str().unwrap_or_default();
+        let path = format!("spec.latestResourceSchemas[{at}]");
+        let mut parts = name.splitn(3, '.').skip(1);
+        let (Some(resource), Some(group)) = (parts.next(), parts.next()) else {
+            return Err(format!(
+                "{path}: Invalid value: {name:?}: must be <prefix>.<resource>.<group>"
+            ));
+        };
+        let key = (resource.to_owned(), group.replace("core", ""));
+        if seen.contains(&key) {
+            return Err(format!("{path}: Duplicate value: {name:?}"));
+        }
+        seen.push(key);
+    }
+    let mut object = object.clone();
+    for entry in take_annotation(&mut object, RESOURCES)? {
+        let text = |key: &str| get_str(&entry, &[key]).unwrap_or_default().to_owned();
+        let key = (text("name"), text("group"));
+        if seen.contains(&key) {
+            let schema = text("schema");
+            return Err(format!(
+                "metadata.annotations[{RESOURCES}]: Duplicate value: {schema:?}"
+            ));
+        }
+        seen.push(key);
+    }
+    Ok(())
+}
+
+/// Claims in the annotation say more about claims of the spec, and add none.
+fn check_claims(object: &Value, annotation: &str) -> Result<(), String> {
+    let own = get_array(object, &["spec", "permissionClaims"]);
+    let mut copy = object.clone();
+    for claim in take_annotation(&mut copy, annotation)? {
+        let known = own.iter().any(|own| claim_key(own) == claim_key(&claim));
+        if !known {
+            let [group, resource, identity] = claim_key(&claim);
+            let name = format!("{resource}.{group}:{identity}");
+            return Err(format!(
+                "metadata.annotations[{annotation}]: Invalid value: {name:?}: no permission claim \
+                 of the spec is about it"
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn take_annotation(object: &mut Value, name: &str) -> Result<Vec<Value>, String> {
     let taken = remove(object, &["metadata", "annotations", name]);
     if get_object(object, &["metadata", "annotations"]).is_some_and(Map::is_empty) {
@@ -376,5 +442,58 @@ mod tests {
         assert_eq!(object, binding);
         let bad = json!({"kind": "APIExport", "metadata": {"annotations": {RESOURCES: "{"}}});
         assert!(convert(&mut bad.clone(), OLD, NEW).is_err());
+    }
+
+    #[test]
+    fn what_the_old_version_cannot_keep_is_refused() {
+        let export = |schemas: Value, annotations: Value| {
+            json!({"kind": "APIExport", "metadata": {"annotations": annotations}, "spec": {
+                "latestResourceSchemas": schemas,
+                "permissionClaims": [{"group": "", "resource": "configmaps", "all": true}]}})
+        };
+        let none = json!({});
+        check_v1alpha1(&export(json!(["v1.xs.x.io", "v1.ys.x.io"]), none.clone())).unwrap();
+        let virtual_ = json!([{"name": "xs", "group": "x.io", "schema": "v2.xs.x.io"}]).to_string();
+        let claim = |resource: &str| json!([{"group": "", "resource": resource}]).to_string();
+        check_v1alpha1(&export(json!([]), json!({RESOURCES: virtual_}))).unwrap();
+        check_v1alpha1(&export(
+            json!([]),
+            json!({EXPORT_CLAIMS: claim("configmaps")}),
+        ))
+        .unwrap();
+        for (schemas, annotations, why) in [
+            (
+                json!(["short"]),
+                none.clone(),
+                "spec.latestResourceSchemas[0]: Invalid value",
+            ),
+            (
+                json!(["v1.xs.x.io", "v2.xs.x.io"]),
+                none,
+                "spec.latestResourceSchemas[1]: Duplicate",
+            ),
+            (
+                json!(["v1.xs.x.io"]),
+                json!({RESOURCES: virtual_}),
+                "Duplicate value: \"v2.xs.x.io\"",
+            ),
+            (
+                json!([]),
+                json!({RESOURCES: "{"}),
+                "failed to decode annotation",
+            ),
+            (json!([]), json!({EXPORT_CLAIMS: "3"}), "not a list"),
+            (
+                json!([]),
+                json!({EXPORT_CLAIMS: claim("secrets")}),
+                "no permission claim",
+            ),
+        ] {
+            let said = check_v1alpha1(&export(schemas, annotations)).unwrap_err();
+            assert!(said.contains(why), "{said}");
+        }
+        let binding = json!({"kind": "APIBinding", "spec": {},
+            "metadata": {"annotations": {BINDING_CLAIMS: claim("secrets")}}});
+        assert!(check_v1alpha1(&binding).is_err());
     }
 }

@@ -49,6 +49,35 @@ fn expression_matches<'a>(expression: &Value, label: &dyn Fn(&str) -> Option<&'a
     }
 }
 
+/// The selector as the query string spells it, requirements in the order of their keys.
+#[must_use]
+pub fn to_text(selector: &Value) -> String {
+    let mut parts: Vec<(String, String)> = Vec::new();
+    let labels = selector.get("matchLabels").and_then(Value::as_object);
+    for (key, value) in labels.into_iter().flatten() {
+        let value = value.as_str().unwrap_or_default();
+        parts.push((key.clone(), format!("{key}={value}")));
+    }
+    let expressions = selector.get("matchExpressions").and_then(Value::as_array);
+    for expression in expressions.into_iter().flatten() {
+        let key = expression["key"].as_str().unwrap_or_default();
+        let values = expression["values"].as_array().into_iter().flatten();
+        let mut values: Vec<&str> = values.filter_map(Value::as_str).collect();
+        values.sort_unstable();
+        let values = values.join(",");
+        let text = match expression["operator"].as_str().unwrap_or_default() {
+            "In" => format!("{key} in ({values})"),
+            "NotIn" => format!("{key} notin ({values})"),
+            "DoesNotExist" => format!("!{key}"),
+            _ => key.to_owned(),
+        };
+        parts.push((key.to_owned(), text));
+    }
+    parts.sort();
+    let texts: Vec<String> = parts.into_iter().map(|(_, text)| text).collect();
+    texts.join(",")
+}
+
 /// Looks labels up in the metadata of an object tree.
 pub fn label_of<'a>(object: &'a Value) -> impl Fn(&str) -> Option<&'a str> {
     let labels = object.get("metadata").and_then(|m| m.get("labels"));
@@ -59,6 +88,16 @@ pub fn label_of<'a>(object: &'a Value) -> impl Fn(&str) -> Option<&'a str> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn texts() {
+        let selector = json!({"matchLabels": {"b": "1"}, "matchExpressions": [
+            {"key": "c", "operator": "NotIn", "values": ["y", "x"]},
+            {"key": "a", "operator": "DoesNotExist"},
+            {"key": "d", "operator": "Exists"}]});
+        assert_eq!(to_text(&selector), "!a,b=1,c notin (x,y),d");
+        assert_eq!(to_text(&json!({})), "");
+    }
 
     #[test]
     fn operators() {

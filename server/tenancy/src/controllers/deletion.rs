@@ -11,7 +11,6 @@ use hanse_apis::kcp::{conditions as condition, finalizer, group, phase};
 use hanse_cache::{ListQuery, Object, ResourceId, Scope, Write};
 use hanse_rules::conditions::{self, Severity, State};
 use hanse_rules::path;
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -333,9 +332,4 @@ pub(super) fn claim_storage(group_name: &str, resource: &str, identity: &str) ->
 fn finalizers(object: &Object) -> Vec<String> {
     let raw = object.raw(&["metadata", "finalizers"]).unwrap_or(b"[]");
     serde_json::from_slice(raw).unwrap_or_default()
-}
-
-/// True for a value that stands for nothing.
-pub(super) fn is_nothing(value: &Value) -> bool {
-    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
 }

@@ -159,24 +159,29 @@ impl Controllers {
             }
         };
         conditions::set(&mut value, condition::API_EXPORT_VALID, &export_state, &now);
-        let partition = self.partition_state(&value, &key.cluster);
+        let (partition, selector) = self.partition_of(&value, &key.cluster);
         let usable = export_state == State::True && partition == State::True;
         conditions::set(&mut value, condition::PARTITION_VALID, &partition, &now);
+        let text = selector.as_ref().map(hanse_rules::selector::to_text);
+        match text {
+            Some(text) => value["status"]["shardSelector"] = text.into(),
+            None => drop_status(&mut value, "shardSelector"),
+        }
         if let (Some(export), true) = (export, usable) {
-            self.note_endpoint(&mut value, &export);
+            self.note_endpoint(&mut value, &export, selector.as_ref());
         }
         Ok(Step::write(
             self.change(&object, &value)?.into_iter().collect(),
         ))
     }
 
-    /// A slice without a partition is for all shards.
-    fn partition_state(&self, value: &Value, cluster: &str) -> State {
+    /// Which shards a slice is for: without a partition all of them.
+    fn partition_of(&self, value: &Value, cluster: &str) -> (State, Option<Value>) {
         let Some(name) = value["spec"]["partition"]
             .as_str()
             .filter(|n| !n.is_empty())
         else {
-            return State::True;
+            return (State::True, None);
         };
         let view = self.tenancy.view();
         let of = &view.resources().api_exports;
@@ -189,36 +194,40 @@ impl Controllers {
             identity.as_deref().unwrap_or_default(),
         );
         match view.get(&resource, cluster, "", name) {
-            Some(_) => State::True,
+            Some(partition) => {
+                let selector = partition.value()["spec"].get("selector").cloned();
+                (State::True, Some(selector.unwrap_or_else(|| json!({}))))
+            }
             None => {
                 let why = format!("partition {name:?} not found");
-                State::no(Severity::Error, "PartitionInvalidReference", why)
+                let state = State::no(Severity::Error, "PartitionInvalidReference", why);
+                (state, None)
             }
         }
     }
 
-    /// This shard's URL is listed while it has a binding to the export.
-    fn note_endpoint(&self, value: &mut Value, export: &Object) {
+    /// This shard's URL is listed while it has a binding to the export, and is in the partition or
+    /// was when it was listed. There is one shard: any other URL is what it was reached by before.
+    fn note_endpoint(&self, value: &mut Value, export: &Object, selector: Option<&Value>) {
         let key = export.key();
         let url = self.tenancy.shard().export_url(&key.cluster, &key.name);
-        let mut endpoints = value["status"]["endpoints"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        let listed = endpoints.iter().any(|e| e["url"] == url.as_str());
-        let wanted = self.has_binding(&hash::export_hash(&key.cluster, &key.name));
-        match (wanted, listed) {
-            (true, false) => endpoints.push(json!({"url": url})),
-            (false, true) => endpoints.retain(|e| e["url"] != url.as_str()),
-            _ => return,
+        let before = value["status"]["endpoints"].as_array().cloned();
+        let before = before.unwrap_or_default();
+        let own = |e: &&Value| e["url"] == url.as_str();
+        let bound = self.has_binding(&hash::export_hash(&key.cluster, &key.name));
+        if !(bound && (self.is_selected(selector) || !before.is_empty())) {
+            drop_status(value, "endpoints");
+            return;
         }
-        if super::deletion::is_nothing(&Value::from(endpoints.clone())) {
-            if let Some(status) = value["status"].as_object_mut() {
-                status.remove("endpoints");
-            }
-        } else {
-            value["status"]["endpoints"] = endpoints.into();
-        }
+        let kept = before.iter().find(own).cloned();
+        value["status"]["endpoints"] = json!([kept.unwrap_or_else(|| json!({"url": url}))]);
+    }
+
+    fn is_selected(&self, selector: Option<&Value>) -> bool {
+        let Some(shard) = self.tenancy.shard_object() else {
+            return false;
+        };
+        hanse_rules::selector::matches(selector, &|key| shard.label(key))
     }
 
     /// True if some logical cluster of this shard binds the export.
@@ -252,6 +261,12 @@ impl Controllers {
         Ok(Step::write(
             self.change(&object, &value)?.into_iter().collect(),
         ))
+    }
+}
+
+fn drop_status(value: &mut Value, field: &str) {
+    if let Some(status) = value["status"].as_object_mut() {
+        status.remove(field);
     }
 }
 

@@ -157,6 +157,7 @@ impl Controllers {
             Kind::Labels => self.labels(key)?,
             Kind::SlicesOf => self.slices_of(key),
             Kind::Slice => self.slice(key)?,
+            Kind::Partition => self.slices_in(key),
             Kind::Type => self.workspace_type(key)?,
             Kind::BindingsOfRole => self.bindings_of_role(key),
             Kind::Role => self.role(key)?,

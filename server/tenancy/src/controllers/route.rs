@@ -42,6 +42,8 @@ pub enum Kind {
     SlicesOf,
     /// An APIExportEndpointSlice.
     Slice,
+    /// All endpoint slices of a partition.
+    Partition,
     /// A WorkspaceType.
     Type,
     /// A ClusterRole.
@@ -94,17 +96,20 @@ impl Controllers {
     /// Queues what is not settled. Everything settled is seen by a glance at labels and flags.
     pub(super) fn scan(&self) {
         let of = self.tenancy.view().resources().clone();
+        let url = self.tenancy.shard().cluster_url("");
         self.each(&of.logical_clusters, |o| {
             if o.is_deleting() {
                 self.ending.lock().insert(o.key().cluster.as_arc().clone());
             }
-            if o.is_deleting() || o.label(label::PHASE) != Some(phase::READY) {
+            let moved = !starts_with(o, &["status", "URL"], &url);
+            if o.is_deleting() || moved || o.label(label::PHASE) != Some(phase::READY) {
                 self.add(Kind::LogicalCluster, &o.key().cluster, "");
             }
         });
         if let Some(tenancy) = self.tenancy.view().tenancy().cloned() {
             self.each(&tenancy.workspaces, |o| {
-                if o.is_deleting() || o.label(label::PHASE) != Some(phase::READY) {
+                let moved = !starts_with(o, &["spec", "URL"], &url);
+                if o.is_deleting() || moved || o.label(label::PHASE) != Some(phase::READY) {
                     self.add(Kind::Workspace, &o.key().cluster, &o.key().name);
                 }
             });
@@ -209,6 +214,7 @@ impl Controllers {
             }
             (group::APIS, "apibindings") => self.route_binding(event),
             (group::APIS, "apiexportendpointslices") => self.add(Kind::Slice, cluster, &key.name),
+            (group::TOPOLOGY, "partitions") => self.add(Kind::Partition, cluster, &key.name),
             (group::APIEXTENSIONS, "customresourcedefinitions") => self.route_crd(cluster),
             ("", "secrets") if self.has_exports(cluster) => {
                 self.add(Kind::Secret, cluster, &key.name);
@@ -404,6 +410,12 @@ impl Controllers {
                 self.add(Kind::Workspace, &o.key().cluster, &o.key().name);
             }
         });
+        let slices = self.tenancy.view().resources().endpoint_slices.clone();
+        self.each(&slices, |o| {
+            if o.raw(&["spec", "partition"]).is_some() {
+                self.add(Kind::Slice, &o.key().cluster, &o.key().name);
+            }
+        });
     }
 
     /// Queues every binding to an export.
@@ -415,6 +427,17 @@ impl Controllers {
                 self.add(Kind::Binding, &o.key().cluster, &o.key().name);
             }
         });
+        super::Step::done()
+    }
+
+    /// Queues the endpoint slices of a partition.
+    pub(super) fn slices_in(&self, key: &Key) -> super::Step {
+        let view = self.tenancy.view();
+        for slice in view.list_cluster(&view.resources().endpoint_slices, &key.cluster) {
+            if slice.text(&["spec", "partition"]).as_deref() == Some(&*key.name) {
+                self.add(Kind::Slice, &key.cluster, &slice.key().name);
+            }
+        }
         super::Step::done()
     }
 
@@ -442,6 +465,13 @@ fn settled(event: &Event) -> bool {
         && !event.is_delete()
         && !object.is_deleting()
         && object.label(label::PHASE) == Some(phase::READY)
+}
+
+/// Whether a text of an object begins so: URLs follow the address by which the shard is reached.
+fn starts_with(object: &Object, path: &[&str], begin: &str) -> bool {
+    object
+        .text(path)
+        .is_some_and(|text| text.starts_with(begin))
 }
 
 /// True for the admin binding of a birth: it has its replication words already.

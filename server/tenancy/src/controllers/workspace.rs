@@ -96,6 +96,10 @@ impl Controllers {
                 };
             }
         }
+        let path = logical["metadata"]["annotations"][annotation::PATH].as_str();
+        if let Some(path) = path {
+            value["spec"]["URL"] = self.tenancy.shard().path_url(path).into();
+        }
         let at = logical["status"]["phase"].as_str().unwrap_or_default();
         let done = matches!(at, phase::READY | phase::INACTIVE);
         if done || at == phase::INITIALIZING {

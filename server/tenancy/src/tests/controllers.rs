@@ -661,3 +661,119 @@ fn a_store_that_takes_one_key_at_once_is_enough() {
         }
     });
 }
+
+#[test]
+fn a_slice_with_a_partition_is_for_the_shards_in_it() {
+    play(|world| async move {
+        start(&world);
+        let provider = provide(&world, "p", json!([])).await;
+        let of = of(&world);
+        let topology = world
+            .tenancy
+            .view()
+            .get(&of.api_exports, "root", "", "topology.kcp.io");
+        let identity = topology
+            .unwrap()
+            .text(&["status", "identityHash"])
+            .unwrap()
+            .into_owned();
+        let partitions = ResourceId::new("topology.kcp.io", "partitions", &identity);
+        let partition = |name: &str, region: &str| {
+            json!({"apiVersion": "topology.kcp.io/v1alpha1", "kind": "Partition",
+                "metadata": {"name": name},
+                "spec": {"selector": {"matchLabels": {"name": region}}}})
+        };
+        for (name, shard) in [("here", "root"), ("there", "other")] {
+            let body = partition(name, shard);
+            world
+                .create(&admin(), &provider, &partitions, body)
+                .await
+                .unwrap();
+        }
+        for name in ["here", "there", "nowhere"] {
+            let slice = json!({"apiVersion": "apis.kcp.io/v1alpha1",
+                "kind": "APIExportEndpointSlice", "metadata": {"name": name},
+                "spec": {"partition": name, "export": {"name": "widgets", "path": "root:p"}},
+                "status": {}});
+            world
+                .create(&admin(), &provider, &of.endpoint_slices, slice)
+                .await
+                .unwrap();
+        }
+        let consumer = workspace(&world, "root", "c").await;
+        bind(&world, &consumer, "widgets", "root:p", json!([])).await;
+        let slice = |name: &str| {
+            let view = world.tenancy.view();
+            view.get(&of.endpoint_slices, &provider, "", name)
+                .unwrap()
+                .value()
+        };
+        let here = slice("here");
+        assert_eq!(here["status"]["shardSelector"], "name=root");
+        assert_eq!(here["status"]["endpoints"].as_array().unwrap().len(), 1);
+        let there = slice("there");
+        assert_eq!(there["status"]["shardSelector"], "name=other");
+        assert!(there["status"].get("endpoints").is_none());
+        let nowhere = slice("nowhere");
+        assert_eq!(
+            condition(&nowhere, "PartitionValid")["reason"],
+            "PartitionInvalidReference"
+        );
+        let body = partition("nowhere", "root");
+        world
+            .create(&admin(), &provider, &partitions, body)
+            .await
+            .unwrap();
+        rest(&world).await;
+        assert_eq!(
+            slice("nowhere")["status"]["endpoints"]
+                .as_array()
+                .unwrap()
+                .len(),
+            1
+        );
+    });
+}
+
+#[test]
+fn urls_follow_the_address_of_the_shard() {
+    play(|world| async move {
+        let stop = Shutdown::new();
+        Controllers::new(world.tenancy.clone()).start(&stop);
+        provide(&world, "p", json!([])).await;
+        let id = workspace(&world, "root", "c").await;
+        bind(&world, &id, "widgets", "root:p", json!([])).await;
+        stop.trigger();
+        rest(&world).await;
+        let moved = "https://hub.example.com".to_owned();
+        let shard = crate::ShardConfig {
+            base_url: moved.clone(),
+            external_url: moved.clone(),
+            virtual_workspace_url: moved.clone(),
+            ..super::shard()
+        };
+        let maker = world.tenancy.maker();
+        let maker = crate::Maker::new(maker.seams().clone(), maker.forms().clone());
+        let again = crate::Tenancy::new(world.tenancy.admission().clone(), shard, maker);
+        let world = World {
+            tenancy: std::sync::Arc::new(again),
+        };
+        world.tenancy.bootstrap().await.unwrap();
+        start(&world);
+        rest(&world).await;
+        let view = world.tenancy.view();
+        let workspaces = view.tenancy().unwrap().workspaces.clone();
+        let workspace = view.get(&workspaces, "root", "", "c").unwrap().value();
+        assert_eq!(workspace["spec"]["URL"], format!("{moved}/clusters/root:c"));
+        let logical = view.logical_cluster(&id).unwrap().value();
+        assert_eq!(logical["status"]["URL"], format!("{moved}/clusters/{id}"));
+        for slice in view.list(&of(&world).endpoint_slices, &hanse_cache::Scope::Wildcard) {
+            for endpoint in slice.value()["status"]["endpoints"].as_array().unwrap() {
+                assert!(
+                    endpoint["url"].as_str().unwrap().starts_with(&moved),
+                    "{endpoint}"
+                );
+            }
+        }
+    });
+}
