@@ -29,6 +29,14 @@ pub enum Command {
     Join(Join),
     /// Lists the sites of the current workspace.
     List,
+    /// Lets a mass change go on that a site's syncer has parked.
+    Confirm {
+        /// Name of the site.
+        name: String,
+        /// Does not ask.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Frees everything of a site that will not return; what stands in it is left behind.
     Forget {
         /// Name of the site.
@@ -80,6 +88,7 @@ pub async fn run(session: &Session, command: &Command) -> Result<()> {
     match command {
         Command::Join(join) => self::join(session, join).await,
         Command::List => list(session).await,
+        Command::Confirm { name, yes } => confirm(session, name, *yes).await,
         Command::Forget { name, yes } => forget(session, name, *yes).await,
     }
 }
@@ -222,6 +231,40 @@ async fn list(session: &Session) -> Result<()> {
     Ok(())
 }
 
+async fn confirm(session: &Session, name: &str, yes: bool) -> Result<()> {
+    let here = session.here();
+    let site = here.get(&resource("sites"), "", name).await?;
+    let status: SiteStatus = sites::read(&site, "status").unwrap_or_default();
+    if status.parked.is_empty() {
+        println!("site/{name}: nothing is parked");
+        return Ok(());
+    }
+    if !yes {
+        eprintln!(
+            "Since {} the syncer of {name} holds back the end of {}.",
+            status.parked_since, status.parked
+        );
+        ask(&format!("Let them go at {name}?"), "they stay parked")?;
+    }
+    let patch = json!({"spec": {"massChange": {"confirmed": status.parked_since}}});
+    let at = ("", name, "");
+    here.patch(&resource("sites"), at, PatchKind::Merge, &patch)
+        .await?;
+    println!("site/{name}: {} may go", status.parked);
+    Ok(())
+}
+
+/// Asks for a yes; everything else is an error with these words.
+fn ask(question: &str, otherwise: &str) -> Result<()> {
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => bail!("{otherwise}"),
+    }
+}
+
 async fn forget(session: &Session, name: &str, yes: bool) -> Result<()> {
     let here = session.here();
     let site = here.get(&resource("sites"), "", name).await?;
@@ -233,12 +276,10 @@ async fn forget(session: &Session, name: &str, yes: bool) -> Result<()> {
             status.objects,
             cell(&status.contact)
         );
-        eprint!("Forget {name}? [y/N] ");
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer)?;
-        if !matches!(answer.trim(), "y" | "Y" | "yes") {
-            bail!("{name} is not forgotten");
-        }
+        ask(
+            &format!("Forget {name}?"),
+            &format!("{name} is not forgotten"),
+        )?;
     }
     here.delete(
         &resource("sites"),

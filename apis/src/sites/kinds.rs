@@ -90,6 +90,13 @@ pub const KINDS: &[Kind] = &[
                 0,
             ),
             ("Inbox", "string", ".status.cluster", "The site's inbox", 1),
+            (
+                "Parked",
+                "string",
+                ".status.parked",
+                "A mass change that waits for the operator",
+                1,
+            ),
             AGE,
         ],
     },

@@ -83,7 +83,7 @@ api_type! {
     /// Why an object could not be applied.
     pub struct ApplyError {
         /// The cause as one CamelCase word: Conflict, Incompatible, Rejected, Forbidden, NotOurs,
-        /// Fight, Unreachable, TooLarge, NotPlaced.
+        /// Fight, Unreachable, TooLarge, Parked.
         reason: String [required];
         /// The cause for people, with path and manager where there are some.
         message: String {"maxLength": 4096};

@@ -22,7 +22,7 @@ pub use placement::{
 };
 pub use projection::{Assignment, ProjectionSpec, ProjectionStatus, SiteDetail};
 pub use rule::ProjectionRuleSpec;
-pub use site::{Endpoint, SiteSpec, SiteStatus, Times};
+pub use site::{Endpoint, MassChange, SiteSpec, SiteStatus, Times};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -71,6 +71,12 @@ pub mod names {
     pub const KUBERNETES_ANNOTATION: &str = "sites.hanse.dev/kubernetes-version";
     /// Annotation on a Lease: the syncer's version.
     pub const SYNCER_ANNOTATION: &str = "sites.hanse.dev/syncer-version";
+    /// Annotation on a Lease, by the hub: what the operator says of mass changes, as JSON.
+    pub const MASS_CHANGE_ANNOTATION: &str = "sites.hanse.dev/mass-change";
+    /// Annotation on a Lease, by the syncer: what waits for the operator, empty when nothing does.
+    pub const PARKED_ANNOTATION: &str = "sites.hanse.dev/parked";
+    /// Annotation on a Lease, by the syncer: since when.
+    pub const PARKED_SINCE_ANNOTATION: &str = "sites.hanse.dev/parked-since";
     /// Annotation on a join Secret and on an inbox's LogicalCluster: the Site's name.
     pub const SITE_ANNOTATION: &str = "sites.hanse.dev/site";
     /// Annotation on an inbox's LogicalCluster: logical cluster of the Site.

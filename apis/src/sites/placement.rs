@@ -16,6 +16,10 @@ api_type! {
         sites: SiteSelector;
         /// How many of them, and whether replicas are divided.
         spread: Spread;
+        /// Whether what the Pods of a placed object name goes where it goes: ConfigMaps, Secrets,
+        /// ServiceAccounts and PersistentVolumeClaims of its namespace (Follow), or only what
+        /// objects lists (Ignore, the default).
+        dependencies: String {"enum": ["Ignore", "Follow"]};
     }
     /// Chooses objects of one kind.
     pub struct ObjectSelector {
@@ -77,6 +81,14 @@ pub enum Choice {
     All,
     /// At most so many of them.
     Count(usize),
+}
+
+impl PlacementSpec {
+    /// Whether what placed objects need follows them.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.dependencies == "Follow"
+    }
 }
 
 impl Spread {

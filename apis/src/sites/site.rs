@@ -19,6 +19,19 @@ api_type! {
         /// Whether the end of a Lost site's objects may be promised rather than seen: Tombstone
         /// frees the tenant's object once the deletion is durable in the inbox, Wait keeps it.
         lost_deletion: String {"enum": ["Tombstone", "Wait"]};
+        /// When the end of many objects at once is parked until the operator confirms it.
+        mass_change: MassChange;
+    }
+    /// What is a mass change; a missing number takes the default named with it.
+    pub struct MassChange {
+        /// More than this share of a site's objects, in percent (50); 100 parks nothing.
+        share_percent: i64 {"minimum": 1, "maximum": 100};
+        /// And no fewer than so many (100).
+        at_least: i64 {"minimum": 1, "maximum": 1000000};
+        /// Within so many seconds (600).
+        window_seconds: i64 {"minimum": 1, "maximum": 86400};
+        /// The status.parkedSince of the mass change that may go on.
+        confirmed: String {"maxLength": 64};
     }
     /// Intervals in seconds; a missing one takes the default named with it.
     pub struct Times {
@@ -49,7 +62,11 @@ api_type! {
         last_contact: String {"format": "date-time"};
         /// How many objects are sent to the site.
         objects: i64;
-        /// Joined, Connected, Ready.
+        /// How many of what are to go and wait for the operator; empty when nothing does.
+        parked: String {"maxLength": 4096};
+        /// Since when they wait; written into spec.massChange.confirmed it lets them go.
+        parked_since: String {"format": "date-time"};
+        /// Joined, Connected, Parked, Ready.
         conditions: Vec<Condition>
             {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]};
     }
@@ -75,6 +92,24 @@ impl Times {
     #[must_use]
     pub fn lost(&self) -> i64 {
         or(self.lost_seconds, 300).max(self.late())
+    }
+}
+
+impl MassChange {
+    /// The share in percent.
+    #[must_use]
+    pub fn share(&self) -> i64 {
+        or(self.share_percent, 50)
+    }
+    /// The least number of objects.
+    #[must_use]
+    pub fn at_least(&self) -> i64 {
+        or(self.at_least, 100)
+    }
+    /// The window in seconds.
+    #[must_use]
+    pub fn window(&self) -> i64 {
+        or(self.window_seconds, 600)
     }
 }
 

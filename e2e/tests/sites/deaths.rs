@@ -37,10 +37,11 @@ fn dice() -> (u64, Dice) {
     (seed, Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1))
 }
 
-/// Names and values of the ConfigMaps of a list that tenants made.
+/// Names and values of the ConfigMaps of a list that tenants made and have not deleted.
 fn contents(list: &Value) -> BTreeMap<String, String> {
     let items = list["items"].as_array().into_iter().flatten();
     items
+        .filter(|m| m["metadata"].get("deletionTimestamp").is_none())
         .filter(|m| m["metadata"]["name"] != "kube-root-ca.crt")
         .map(|m| {
             let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();

@@ -19,7 +19,9 @@ use hanse_e2e::site::{Site, TokenUser};
 use serde_json::{Value, json};
 
 mod deaths;
+mod dependencies;
 mod joining;
+mod masses;
 mod refusals;
 mod schemas;
 mod silence;
@@ -52,6 +54,8 @@ const STORIES: &[(&str, Story)] = stories![
     deaths::the_hub_may_die_at_any_moment_of_a_roll_out,
     joining::one_token_joins_one_cluster_and_reaches_nothing_else,
     tenants::a_tenant_reaches_no_other_workspace_no_site_and_no_wildcard,
+    dependencies::what_pods_name_follows_them,
+    masses::a_mass_change_is_parked_until_the_operator_confirms,
     silence::a_silent_site_is_told_and_holds_up_no_deletion,
     joining::a_certificate_is_renewed_while_its_site_works,
 ];

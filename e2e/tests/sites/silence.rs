@@ -49,7 +49,7 @@ pub async fn a_silent_site_is_told_and_holds_up_no_deletion(pair: &mut Pair) -> 
 
 /// Waits until so many ConfigMaps of a workspace are left at a site. (Its namespaces stay: nothing
 /// but an API server runs there, and so nobody empties them.)
-async fn left(pair: &Pair, site: &str, cluster: &str, wanted: usize) -> Result<()> {
+pub async fn left(pair: &Pair, site: &str, cluster: &str, wanted: usize) -> Result<()> {
     let what = format!("{wanted} ConfigMaps of {cluster} at {site}");
     let mark = "sites.hanse.dev/locator";
     wait::until(&what, PATIENCE, async || {

@@ -3,7 +3,7 @@
 //! Invariant: the syncer's group is bound here and nowhere else. The key of the names below lies
 //! in a Secret that no role here opens.
 
-use hanse_apis::sites::{GROUP, INBOX_PREFIX, INBOX_TYPE, names};
+use hanse_apis::sites::{GROUP, INBOX_PREFIX, INBOX_TYPE, MassChange, SiteSpec, names};
 use hanse_cache::{ClusterName, DocumentError, Object};
 use hanse_projection::names::KEY_BYTES;
 use hanse_rules::hash;
@@ -13,7 +13,7 @@ use hanse_tenancy::{Draft, objects};
 use serde_json::{Value, json};
 
 use crate::run::Sites;
-use crate::turn::Turn;
+use crate::turn::{Turn, annotate};
 
 /// Name of the role of syncers, and of its binding, in an inbox.
 pub const SYNCER_ROLE: &str = "hanse:syncer";
@@ -42,8 +42,9 @@ pub fn ensure(
     sites: &Sites,
     turn: &mut Turn,
     inbox: &ClusterName,
-    lease_seconds: i64,
+    spec: &SiteSpec,
 ) -> Result<bool, DocumentError> {
+    let lease_seconds = spec.times.lease();
     let tenancy = &sites.tenancy;
     let maker = tenancy.maker();
     let view = tenancy.view();
@@ -80,6 +81,10 @@ pub fn ensure(
         match draft.value["kind"].as_str() {
             Some("Lease") => {
                 value["spec"]["leaseDurationSeconds"] = lease_seconds.into();
+                // The syncer reads here what the operator says of mass changes.
+                let said = json!(spec.mass_change).to_string();
+                let said = (spec.mass_change != MassChange::default()).then_some(said);
+                annotate(&mut value, names::MASS_CHANGE_ANNOTATION, said.as_deref());
             }
             Some("ClusterRole") => value["rules"] = draft.value["rules"].clone(),
             _ => continue,

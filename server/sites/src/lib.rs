@@ -10,6 +10,7 @@
 
 mod bootstrap;
 mod certificates;
+mod follow;
 pub mod ids;
 mod inbox;
 mod join;

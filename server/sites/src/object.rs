@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hanse_apis::sites::{
-    self, API_VERSION, ApplyError, Assignment, ManifestSpec, ProjectionRuleSpec, ProjectionSpec,
-    ProjectionStatus, SiteSpec, SiteStatus, Source, names,
+    self, API_VERSION, ApplyError, Assignment, ManifestSpec, PlacementSpec, ProjectionRuleSpec,
+    ProjectionSpec, ProjectionStatus, SiteSpec, SiteStatus, Source, names,
 };
 use hanse_cache::{ClusterName, DocumentError, Object, ObjectKey};
 use hanse_projection::names::{object_name, target};
@@ -37,6 +37,8 @@ pub struct SiteRef {
     pub lost_since: String,
     /// Whether the end of objects may be promised while it is lost.
     pub tombstones: bool,
+    /// Whether its syncer holds removals back.
+    pub parked: bool,
 }
 
 /// What an object shall have.
@@ -84,7 +86,11 @@ pub fn reconcile(sites: &Sites, key: &ObjectKey) -> Result<Turn, DocumentError> 
         Some(wanted) => work.send(wanted)?,
         None => work.withdraw_all()?,
     };
-    work.finish(wanted.as_ref(), assigned)
+    let object = work.object.clone();
+    let mut turn = work.finish(wanted.as_ref(), assigned)?;
+    let moved = !turn.writes.is_empty();
+    turn.wake.extend(sites.follow(key, object.as_ref(), moved));
+    Ok(turn)
 }
 
 /// Identity of an object.
@@ -141,18 +147,23 @@ fn wanted(sites: &Sites, object: &Object, rule: &ProjectionRuleSpec) -> Decision
     if stays {
         return Decision::Nowhere;
     }
-    let Some((placement, spec)) = placement::of_object(sites, object) else {
-        return Decision::Nowhere;
-    };
-    let decided = placement
+    match placement::of_object(sites, object) {
+        Some((placement, spec)) => decided(sites, &placement, &spec),
+        None => followed(sites, key),
+    }
+}
+
+/// What a Placement has decided.
+fn decided(sites: &Sites, placement: &Object, spec: &PlacementSpec) -> Decision {
+    let status = placement
         .raw(&["status"])
         .and_then(|raw| serde_json::from_slice(raw).ok());
-    let (Some(author), Some(decided)) = (placement::author(&placement), decided) else {
+    let (Some(author), Some(status)) = (placement::author(placement), status) else {
         return Decision::Open;
     };
-    let decided: sites::PlacementStatus = decided;
-    let seen = placement::visible(sites, &key.cluster, &author);
-    let chosen = decided
+    let status: sites::PlacementStatus = status;
+    let seen = placement::visible(sites, &placement.key().cluster, &author);
+    let chosen = status
         .sites
         .iter()
         .filter(|d| d.chosen)
@@ -165,6 +176,33 @@ fn wanted(sites: &Sites, object: &Object, rule: &ProjectionRuleSpec) -> Decision
     })
 }
 
+/// An object that no Placement selects goes wherever a placed object goes that needs it.
+fn followed(sites: &Sites, key: &ObjectKey) -> Decision {
+    let mut out: Option<Wanted> = None;
+    for workload in sites.followed(key) {
+        let Some(workload) = sites.tenancy.view().hub().get(&workload) else {
+            continue;
+        };
+        let Some((placement, spec)) = placement::of_object(sites, &workload) else {
+            continue;
+        };
+        match decided(sites, &placement, &spec) {
+            Decision::Sites(wanted) => match &mut out {
+                Some(out) => out.sites.extend(wanted.sites),
+                None => {
+                    out = Some(Wanted {
+                        divides: false,
+                        ..wanted
+                    });
+                }
+            },
+            Decision::Open => return Decision::Open,
+            Decision::Nowhere => {}
+        }
+    }
+    out.map_or(Decision::Nowhere, Decision::Sites)
+}
+
 fn site_ref(site: &Object) -> SiteRef {
     let value = site.value();
     let spec: SiteSpec = sites::read(&value, "spec").unwrap_or_default();
@@ -174,6 +212,7 @@ fn site_ref(site: &Object) -> SiteRef {
         lost: status.contact == "Lost",
         lost_since: status.contact_since,
         tombstones: spec.lost_deletion != "Wait",
+        parked: !status.parked.is_empty(),
     }
 }
 
@@ -291,7 +330,11 @@ impl Work<'_> {
         let mut manifest = found.value();
         part.read(&manifest, &spec.hash, self.source.generation);
         if found.is_deleting() {
-            // What was sent there before is still going; its end wakes us again.
+            // What was sent there before is still going; its end wakes us again. Where removals
+            // are held back, nothing has begun: the Manifest is made again around the object.
+            if place.parked {
+                self.turn.writes.push(hanse_tenancy::Maker::delete(&found));
+            }
             part.state = "Removing".into();
             return Ok(part);
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hanse_apis::sites::{GROUP, PlacementSpec, Source, names};
+use hanse_apis::sites::{GROUP, ObjectSelector, PlacementSpec, Source, names};
 use hanse_auth::authority::Authority;
 use hanse_auth::token::Signer;
 use hanse_cache::{
@@ -20,6 +20,7 @@ use hanse_seams::{Seams, Shutdown};
 use hanse_tenancy::Tenancy;
 use parking_lot::Mutex;
 
+use crate::follow::Follows;
 use crate::ids::Ids;
 use crate::limits::{BODIES_KEPT, COUNT_PAUSE, EVENTS, WORKERS};
 use crate::turn::Turn;
@@ -89,6 +90,18 @@ impl Key {
         ])
     }
 
+    /// The object that the key is about, if it is about one.
+    #[must_use]
+    pub fn object(&self) -> Option<ObjectKey> {
+        let Self::Object([group, resource, identity, cluster, namespace, name]) = self else {
+            return None;
+        };
+        let of = ResourceId::new(group, resource, identity);
+        let cluster = ClusterName::from(&**cluster);
+        let (namespace, name) = (Arc::clone(namespace), Arc::clone(name));
+        Some(ObjectKey::new(&of, &cluster, namespace, name))
+    }
+
     fn of_source(source: &Source) -> Self {
         let parts = [
             &source.group,
@@ -112,6 +125,8 @@ pub struct Sites {
     queue: Queue<Key>,
     inboxes: Mutex<BTreeMap<ClusterName, (ClusterName, Arc<str>)>>,
     heard: Mutex<BTreeMap<ClusterName, (String, i64)>>,
+    /// What placed objects need.
+    pub(crate) follows: Mutex<Follows>,
     /// Bodies that were spare at a moment (monotonic).
     spare: Mutex<Option<(Duration, Vec<SparePart>)>>,
 }
@@ -141,6 +156,7 @@ impl Sites {
             queue,
             inboxes: Mutex::new(BTreeMap::new()),
             heard: Mutex::new(BTreeMap::new()),
+            follows: Mutex::new(Follows::default()),
             spare: Mutex::new(None),
         }))
     }
@@ -237,6 +253,7 @@ impl Sites {
 
     fn look_at_everything(&self) {
         let view = self.tenancy.view();
+        self.remember_followers();
         self.queue.add(Key::Bodies);
         for site in view.list(&self.ids.sites, &Scope::Wildcard) {
             let key = site.key();
@@ -372,25 +389,26 @@ impl Sites {
                 self.queue.add(Key::of_source(&source));
             }
         }
-        let placement = view.get(&self.ids.placements, cluster, "", name);
-        let spec = placement.and_then(|p| {
-            serde_json::from_slice::<PlacementSpec>(p.raw(&["spec"]).unwrap_or(b"{}")).ok()
-        });
-        let selected = |of: &ResourceId| {
-            spec.as_ref().is_some_and(|s| {
-                s.objects
-                    .iter()
-                    .any(|o| o.group == of.group() && o.resource == of.resource())
-            })
-        };
-        let scope = Scope::Cluster(cluster.clone());
-        for (of, _) in view.hub().contents(&scope) {
-            if selected(&of) {
-                for object in view.list(&of, &scope) {
-                    self.queue.add(Key::of(object.key()));
-                }
+        if let Some(placement) = view.get(&self.ids.placements, cluster, "", name) {
+            for object in self.selected(&placement) {
+                self.queue.add(Key::of(object.key()));
             }
         }
+    }
+
+    /// Every object of the kinds that a Placement names, in its workspace.
+    pub(crate) fn selected(&self, placement: &Object) -> Vec<Object> {
+        let view = self.tenancy.view();
+        let spec = placement.raw(&["spec"]).unwrap_or(b"{}");
+        let spec: PlacementSpec = serde_json::from_slice(spec).unwrap_or_default();
+        let named = |of: &ResourceId| {
+            let fits = |o: &ObjectSelector| o.group == of.group() && o.resource == of.resource();
+            spec.objects.iter().any(fits)
+        };
+        let scope = Scope::Cluster(placement.key().cluster.clone());
+        let kinds = view.hub().contents(&scope);
+        let kinds = kinds.into_iter().filter(|(of, _)| named(of));
+        kinds.flat_map(|(of, _)| view.list(&of, &scope)).collect()
     }
 
     // === turns ===
@@ -480,12 +498,10 @@ impl Sites {
             Key::Placement(cluster, name) | Key::Count(cluster, name) => {
                 placement::reconcile(self, cluster, name)
             }
-            Key::Object([group, resource, identity, cluster, namespace, name]) => {
-                let of = ResourceId::new(group, resource, identity);
-                let cluster = ClusterName::from(&**cluster);
-                let (namespace, name) = (Arc::clone(namespace), Arc::clone(name));
-                object::reconcile(self, &ObjectKey::new(&of, &cluster, namespace, name))
-            }
+            Key::Object(_) => match key.object() {
+                Some(key) => object::reconcile(self, &key),
+                None => Ok(Turn::default()),
+            },
             Key::Spread(cluster, name) => {
                 self.spread(cluster, name);
                 Ok(Turn::default())

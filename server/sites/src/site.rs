@@ -44,7 +44,7 @@ pub fn reconcile(sites: &Sites, cluster: &str, name: &str) -> Result<Turn, Docum
         .text(&["status", "cluster"])
         .is_some_and(|c| c == inbox.as_str());
     if stands {
-        if !inbox::ensure(sites, &mut turn, &inbox, spec.times.lease())? {
+        if !inbox::ensure(sites, &mut turn, &inbox, &spec)? {
             turn.again_in(SOON);
         }
         let count = view
@@ -95,6 +95,8 @@ fn heard(
     };
     status.kubernetes_version = fact(names::KUBERNETES_ANNOTATION);
     status.syncer_version = fact(names::SYNCER_ANNOTATION);
+    status.parked = fact(names::PARKED_ANNOTATION);
+    status.parked_since = fact(names::PARKED_SINCE_ANNOTATION);
     let now = sites.seconds();
     let derived = contact(last, now, &spec.times);
     let lost = derived.contact == Contact::Lost;
@@ -114,6 +116,7 @@ fn heard(
 }
 
 fn conditions(sites: &Sites, status: &mut SiteStatus) {
+    let parked = status.parked.clone();
     let joined = !status.cluster_uid.is_empty();
     let rows = [
         match joined {
@@ -134,6 +137,10 @@ fn conditions(sites: &Sites, status: &mut SiteStatus) {
                 "NeverHeard",
                 "the syncer was never heard",
             ),
+        },
+        match parked.as_str() {
+            "" => ("Parked", "False", "Nothing", ""),
+            what => ("Parked", "True", "MassChange", what),
         },
         match (joined, status.contact.as_str()) {
             (true, "Live") => ("Ready", "True", "Ready", ""),

@@ -11,7 +11,9 @@ use hanse_client::{Api, Resource};
 use hanse_reconcile::{Queue, Rate};
 use hanse_seams::{Seams, Shutdown, Task};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
+use crate::guard::{self, Guard};
 use crate::heartbeat::Facts;
 use crate::journal::{Change, Journal, JournalError};
 use crate::limits::{APPLIERS, APPLY_PAUSE_MAX, REPORT_PAUSE_MAX, REPORTERS};
@@ -52,6 +54,10 @@ pub(crate) struct Shared {
     pub work: Queue<Arc<str>>,
     /// Objects whose report may have changed.
     pub reports: Queue<Arc<str>>,
+    /// What stands between removals and their beginning.
+    pub guard: Mutex<Guard>,
+    /// Asks for a sign of life before its time.
+    pub beat: Notify,
     /// Namespaces below that stand with their marks.
     pub namespaces: Mutex<BTreeSet<String>>,
     /// Resources that are watched below.
@@ -90,6 +96,8 @@ impl Agent {
                 },
             ),
             stop: Shutdown::new(),
+            guard: Mutex::new(Guard::default()),
+            beat: Notify::new(),
             table: Mutex::new(Table::default()),
             namespaces: Mutex::new(BTreeSet::new()),
             watched: Mutex::new(BTreeMap::new()),
@@ -179,6 +187,8 @@ impl Shared {
         for resource in resources {
             below::watch(self, resource);
         }
+        guard::recall(self)?;
+        guard::told(self, true);
         Ok(())
     }
 
@@ -205,6 +215,7 @@ impl Shared {
             return false;
         }
         table.remove(name);
+        guard::ended(self, name);
         if let Err(error) = self.journal.write(&[Change::Forget(name)], false) {
             tracing::warn!(name, %error, "object not forgotten");
         }

@@ -19,6 +19,7 @@ use serde_json::Value;
 use crate::agent::Shared;
 use crate::below::{self, hex, namespaces};
 use crate::failure::{self, explain};
+use crate::guard::{self, Verdict};
 use crate::limits::{CONFLICT_ROUNDS, FIGHT_PAUSE, FIGHT_REPAIRS, FIGHT_WINDOW, REMOVE_LOOK};
 use crate::remove;
 use crate::table::Entry;
@@ -44,7 +45,14 @@ pub async fn reconcile(shared: Arc<Shared>, name: Arc<str>) -> Outcome {
     };
     let standing = &entry.standing;
     if standing.removing {
-        return remove::run(&shared, &name, &entry).await;
+        return match guard::verdict(&shared, &name) {
+            Verdict::Go => remove::run(&shared, &name, &entry).await,
+            Verdict::Later(wait) => Outcome::Again(wait),
+            Verdict::Parked => {
+                hold(&shared, &name);
+                Outcome::Done
+            }
+        };
     }
     let stands = standing.applied_hash == standing.hash;
     let failed = standing
@@ -343,6 +351,16 @@ fn said(held: &[Conflict]) -> String {
         .map(|c| format!("{} is held by {:?}", c.field, c.manager))
         .collect();
     failure::short(&parts.join("; "))
+}
+
+/// Books that an object's removal waits for the operator.
+fn hold(shared: &Shared, name: &Arc<str>) {
+    if let Some(entry) = shared.table.lock().get_mut(name) {
+        let old = entry.standing.error.take();
+        entry.standing.error = dated(shared, old, Some(guard::held()));
+    }
+    shared.remember(name);
+    shared.reports.add(Arc::clone(name));
 }
 
 /// Books a failure, with the time of the next try.

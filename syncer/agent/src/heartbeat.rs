@@ -12,6 +12,7 @@ use hanse_reconcile::lease::{Sign, interval, renew};
 
 use crate::agent::Shared;
 use crate::below::namespaces;
+use crate::guard;
 use crate::limits::LEASE_SECONDS;
 
 /// What is said about a site.
@@ -39,7 +40,7 @@ pub async fn facts(site: &Api) -> Result<Facts, Error> {
 
 /// Says that the agent is alive until it stops.
 pub async fn run(shared: Arc<Shared>) {
-    let sign = Sign {
+    let mut sign = Sign {
         namespace: names::LEASE_NAMESPACE.into(),
         name: names::LEASE.into(),
         holder: shared.facts.cluster_uid.clone(),
@@ -60,9 +61,18 @@ pub async fn run(shared: Arc<Shared>) {
         ],
     };
     let mut pause = sign.duration;
+    let facts = sign.annotations.clone();
     loop {
+        sign.annotations = facts.clone();
+        let (since, what) = guard::parked(&shared)
+            .map(|parked| (parked.since, parked.what))
+            .unwrap_or_default();
+        sign.annotations.push((names::PARKED_ANNOTATION, what));
+        sign.annotations
+            .push((names::PARKED_SINCE_ANNOTATION, since));
         let wait = match renew(&shared.hub, &shared.seams, &sign).await {
             Ok(lease) => {
+                guard::heard(&shared, &lease);
                 let told = interval(&lease).filter(|i| LEASE_SECONDS.contains(&i.as_secs()));
                 pause = told.unwrap_or(sign.duration);
                 pause
@@ -75,6 +85,7 @@ pub async fn run(shared: Arc<Shared>) {
         tokio::select! {
             biased;
             () = shared.stop.wait() => return,
+            () = shared.beat.notified() => {}
             () = shared.seams.clock.sleep(wait) => {}
         }
     }

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::agent::Shared;
 use crate::below;
+use crate::guard;
 use crate::journal::Change;
 use crate::limits::{BATCH_INTENTS, PAGE_OBJECTS};
 use crate::table::{Entry, Place, Standing};
@@ -224,10 +225,15 @@ async fn keep(shared: &Arc<Shared>, batch: Batch) {
         }
         shared.seams.clock.sleep(Duration::from_secs(1)).await;
     }
+    let removals = entries.values().any(|e| e.standing.removing);
+    let names: Vec<String> = entries.keys().cloned().collect();
     for (name, entry) in entries {
         let resource = entry.standing.place.resource();
         adopt(shared, &name, entry);
         below::watch(shared, resource);
+    }
+    guard::told(shared, removals);
+    for name in names {
         let key: Arc<str> = Arc::from(name.as_str());
         shared.work.forget(&key);
         shared.work.add(Arc::clone(&key));

@@ -38,6 +38,8 @@ pub enum Change<'a> {
     Forget(&'a str),
     /// How far the inbox was read.
     Cursor(&'a str),
+    /// What the guard remembers.
+    Guard(&'a [u8]),
 }
 
 /// What the agent remembers over a restart.
@@ -57,6 +59,11 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// When it cannot be read.
     fn cursor(&self) -> Result<String, JournalError>;
+    /// What the guard remembers; empty when nothing.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn guard(&self) -> Result<Vec<u8>, JournalError>;
     /// Writes changes, all or none; `durable` ones are on disk when this returns.
     ///
     /// # Errors
@@ -68,6 +75,7 @@ const INTENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("intents"
 const STANDINGS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("standings");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const CURSOR: &str = "cursor";
+const GUARD: &str = "guard";
 const FORMAT: &str = "format";
 /// Moves when the rows change their meaning.
 const FORMAT_NOW: &[u8] = b"1";
@@ -186,6 +194,13 @@ impl Journal for Disk {
         }))
     }
 
+    fn guard(&self) -> Result<Vec<u8>, JournalError> {
+        let read = self.database.begin_read().map_err(failed)?;
+        let table = read.open_table(META).map_err(failed)?;
+        let row = table.get(GUARD).map_err(failed)?;
+        Ok(row.map_or(Vec::new(), |v| v.value().to_vec()))
+    }
+
     fn write(&self, changes: &[Change<'_>], durable: bool) -> Result<(), JournalError> {
         let mut write = self.database.begin_write().map_err(failed)?;
         if !durable {
@@ -210,6 +225,9 @@ impl Journal for Disk {
                     Change::Cursor(version) => {
                         meta.insert(CURSOR, version.as_bytes()).map_err(failed)?;
                     }
+                    Change::Guard(bytes) => {
+                        meta.insert(GUARD, *bytes).map_err(failed)?;
+                    }
                 }
             }
         }
@@ -229,6 +247,7 @@ struct Rows {
     intents: BTreeMap<String, Vec<u8>>,
     standings: BTreeMap<String, Vec<u8>>,
     cursor: String,
+    guard: Vec<u8>,
 }
 
 impl Journal for Memory {
@@ -242,6 +261,10 @@ impl Journal for Memory {
 
     fn cursor(&self) -> Result<String, JournalError> {
         Ok(self.rows.lock().cursor.clone())
+    }
+
+    fn guard(&self) -> Result<Vec<u8>, JournalError> {
+        Ok(self.rows.lock().guard.clone())
     }
 
     fn write(&self, changes: &[Change<'_>], _durable: bool) -> Result<(), JournalError> {
@@ -259,6 +282,7 @@ impl Journal for Memory {
                     rows.standings.remove(*name);
                 }
                 Change::Cursor(version) => rows.cursor = (*version).to_owned(),
+                Change::Guard(bytes) => rows.guard = bytes.to_vec(),
             }
         }
         Ok(())
@@ -289,6 +313,9 @@ mod tests {
             [("b".to_owned(), b"t".to_vec())]
         );
         assert_eq!(journal.cursor().unwrap(), "7");
+        assert_eq!(journal.guard().unwrap(), b"");
+        journal.write(&[Change::Guard(b"g")], true).unwrap();
+        assert_eq!(journal.guard().unwrap(), b"g");
     }
 
     #[test]

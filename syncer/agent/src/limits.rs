@@ -24,6 +24,8 @@ pub const APPLY_PAUSE_MAX: Duration = Duration::from_secs(300);
 pub const REPORT_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// An object that is being deleted below is looked at this often.
 pub const REMOVE_LOOK: Duration = Duration::from_secs(2);
+/// A removal may be the first of a mass change: it is judged when no more have come for so long.
+pub const GUARD_SETTLE: Duration = Duration::from_millis(500);
 /// A lease interval outside of these is not believed.
 pub const LEASE_SECONDS: std::ops::RangeInclusive<u64> = 1..=3600;
 /// Longest status of an object that travels up, in bytes.

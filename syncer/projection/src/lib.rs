@@ -11,10 +11,12 @@ pub mod contact;
 mod digest;
 pub mod kinds;
 pub mod line;
+pub mod mass;
 pub mod names;
 pub mod owned;
 pub mod path;
 pub mod place;
+pub mod references;
 pub mod render;
 
 pub use aggregate::{SiteView, aggregate};

@@ -21,9 +21,11 @@ use crate::turn::Turn;
 use crate::{Sites, bootstrap};
 
 mod bodies;
+mod dependencies;
 mod joining;
 mod rule_01;
 mod rule_03;
+mod rule_06;
 mod rule_11;
 mod rule_12;
 

@@ -21,6 +21,7 @@ mod rule_01;
 mod rule_02;
 mod rule_03;
 mod rule_05;
+mod rule_06;
 mod rule_07;
 mod rule_11;
 

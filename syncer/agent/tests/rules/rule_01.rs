@@ -142,6 +142,9 @@ impl Journal for Mortal {
     fn cursor(&self) -> Result<String, JournalError> {
         self.inner.cursor()
     }
+    fn guard(&self) -> Result<Vec<u8>, JournalError> {
+        self.inner.guard()
+    }
     fn write(&self, changes: &[Change<'_>], durable: bool) -> Result<(), JournalError> {
         match self.process.writes() {
             true => self.inner.write(changes, durable),

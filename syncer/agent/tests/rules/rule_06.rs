@@ -109,6 +109,12 @@ fn what_comes_back_while_it_is_parked_was_never_touched() {
         assert_eq!(w.standing().await, 10);
         // The hub makes the Manifests again around the objects.
         for (n, name) in all[..8].iter().enumerate() {
+            if n == 7 {
+                w.wait(30).await;
+                assert_eq!(w.standing().await, 10, "the last one waits, too");
+                let what = w.told(names::PARKED_ANNOTATION).await;
+                assert_eq!(what, "1 of 10 objects: 1 deployments.apps");
+            }
             let hub = w.hub.api();
             let free = json!({"metadata": {"finalizers": null}});
             let at = ("", name.as_str(), "");
