@@ -18,6 +18,7 @@ pub mod explain;
 pub mod hanse;
 pub mod import;
 pub mod kcp;
+pub mod manifest;
 pub mod openapi;
 pub mod served;
 pub mod session;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::served::Served;
 use crate::session::Session;
 use crate::table::{cell, table};
-use crate::{bind, wait};
+use crate::{bind, manifest, wait};
 
 /// How long the hub may take for an answer that it owes us.
 const WAIT: Duration = Duration::from_secs(30);
@@ -51,11 +51,12 @@ const JOIN_EXAMPLES: &str = "\
 Examples:
   kubectl hanse site join berlin --label region=eu --image registry.example/hanse-syncer:1 \\
       | kubectl --kubeconfig berlin.kubeconfig apply -f -
+  kubectl hanse site join berlin --allow deployments.apps --allow services > berlin.yaml
   kubectl hanse site join berlin -o kubeconfig > bootstrap.kubeconfig
   hanse-syncer --hub-kubeconfig bootstrap.kubeconfig --site-kubeconfig berlin.kubeconfig
 
 The token that is printed can be used once. The syncer dials out to the hub; nothing has to reach
-the cluster. Its rights in the manifest are cluster-admin: narrow them to what tenants may place.";
+the cluster. Without --allow it may do everything there.";
 
 /// How a site joins.
 #[derive(clap::Args)]
@@ -68,12 +69,16 @@ pub struct Join {
     /// What is printed: the manifest for the cluster, or the bootstrap kubeconfig alone.
     #[arg(short, long, value_parser = ["manifest", "kubeconfig"], default_value = "manifest")]
     output: String,
+    /// What the syncer may apply in the cluster, for the manifest: `deployments.apps`, `services`,
+    /// `*.cert-manager.io`; may be given several times. Everything when it is not given.
+    #[arg(long, value_name = "RESOURCE")]
+    pub(crate) allow: Vec<String>,
     /// Image of the syncer, for the manifest.
     #[arg(long, default_value = concat!("hanse-syncer:", env!("CARGO_PKG_VERSION")))]
-    image: String,
+    pub(crate) image: String,
     /// Namespace of the syncer in the cluster, for the manifest.
     #[arg(long, default_value = "hanse-system")]
-    namespace: String,
+    pub(crate) namespace: String,
 }
 
 fn resource(plural: &str) -> Resource {
@@ -122,7 +127,7 @@ async fn join(session: &Session, join: &Join) -> Result<()> {
     let kubeconfig = String::from_utf8(hanse_client::config::unpack(&packed)?)?;
     match join.output.as_str() {
         "kubeconfig" => println!("{kubeconfig}"),
-        _ => print!("{}", manifest(join, &kubeconfig)?),
+        _ => print!("{}", manifest::text(join, &kubeconfig)?),
     }
     Ok(())
 }
@@ -156,67 +161,6 @@ fn labels_empty(site: &Value) -> bool {
     site["metadata"]["labels"]
         .as_object()
         .is_none_or(serde_json::Map::is_empty)
-}
-
-/// Everything that the cluster needs, as one YAML stream.
-fn manifest(join: &Join, kubeconfig: &str) -> Result<String> {
-    let (namespace, name) = (join.namespace.as_str(), "hanse-syncer");
-    let meta = |name: &str| json!({"name": name, "namespace": namespace});
-    let labels = json!({"app.kubernetes.io/name": name});
-    let account = json!({"kind": "ServiceAccount", "namespace": namespace, "name": name});
-    let documents = [
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
-        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta(name)}),
-        // It applies whatever tenants are let place here: narrow this to what that is.
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-            "metadata": {"name": name}, "subjects": [account],
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
-                        "name": "cluster-admin"},
-        }),
-        json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": meta("hanse-bootstrap"),
-            "stringData": {"kubeconfig": kubeconfig},
-        }),
-        json!({
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta(name),
-            "spec": {
-                "replicas": 1, "strategy": {"type": "Recreate"},
-                "selector": {"matchLabels": labels},
-                "template": {"metadata": {"labels": labels}, "spec": {
-                    "serviceAccountName": name,
-                    "containers": [{
-                        "name": "syncer", "image": join.image,
-                        "args": [
-                            "--hub-kubeconfig=/bootstrap/kubeconfig", "--state-dir=/state",
-                            format!("--identity-secret={namespace}/hanse-identity"),
-                        ],
-                        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
-                        "securityContext": {
-                            "allowPrivilegeEscalation": false, "runAsNonRoot": true,
-                            "runAsUser": 65532, "capabilities": {"drop": ["ALL"]},
-                            "readOnlyRootFilesystem": true,
-                        },
-                        "volumeMounts": [
-                            {"name": "bootstrap", "mountPath": "/bootstrap", "readOnly": true},
-                            {"name": "state", "mountPath": "/state"},
-                        ],
-                    }],
-                    "securityContext": {"fsGroup": 65532},
-                    "volumes": [
-                        {"name": "bootstrap", "secret": {"secretName": "hanse-bootstrap"}},
-                        {"name": "state", "emptyDir": {}},
-                    ],
-                }},
-            },
-        }),
-    ];
-    let mut out = String::new();
-    for document in &documents {
-        out.push_str("---\n");
-        out.push_str(&serde_saphyr::to_string(document)?);
-    }
-    Ok(out)
 }
 
 async fn list(session: &Session) -> Result<()> {

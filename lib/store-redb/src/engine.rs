@@ -1,6 +1,7 @@
 //! The handle: opening and closing, what is shared between the loop, the readers and the callers,
 //! and the contract's methods, which hand over to `commit.rs` and `read.rs`.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -162,7 +163,12 @@ impl RedbStore {
     /// a few pages, also after a crash.
     pub fn open(config: &Config, seams: &Seams) -> Result<Self, OpenError> {
         let directory = &config.directory;
-        std::fs::create_dir_all(directory).map_err(|source| io(directory, source))?;
+        // What is stored is nobody else's: Secrets are among it.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|source| io(directory, source))?;
         let path = directory.join("hanse.redb");
         if !path.exists() {
             make(directory, &path, config)?;

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,15 @@ impl Subject for Redb {
             self.open().await
         })
     }
+}
+
+#[tokio::test]
+async fn what_is_stored_is_its_owners_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    RedbStore::open(&Config::new(&data), &Seams::real()).unwrap();
+    let mode = std::fs::metadata(&data).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "others can look into it: {mode:o}");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! one redb file, which is consistent after any crash.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -116,6 +117,14 @@ impl Disk {
     /// # Errors
     /// When the file cannot be used, or was written by a later version.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
+        // What tenants sent is nobody else's: Secrets may be among it.
+        std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(failed)?;
         Self::over(builder().create(path).map_err(unopened)?)
     }
 
@@ -291,6 +300,8 @@ impl Journal for Memory {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn suite(journal: &dyn Journal) {
@@ -324,6 +335,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.redb");
         suite(&Disk::open(&path).unwrap());
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "others can read it: {mode:o}");
         let again = Disk::open(&path).unwrap();
         assert_eq!(again.cursor().unwrap(), "7");
         // Whoever opens it twice is told, and nothing is set aside.
