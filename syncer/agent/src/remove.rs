@@ -18,7 +18,7 @@ use crate::below::namespaces;
 use crate::failure::explain;
 use crate::inbox::manifests;
 use crate::limits::REMOVE_LOOK;
-use crate::table::Entry;
+use crate::table::{Entry, Standing};
 
 /// Takes an object away; comes back until it is gone and released.
 pub async fn run(shared: &Arc<Shared>, name: &Arc<str>, entry: &Entry) -> Outcome {
@@ -60,13 +60,16 @@ async fn steps(shared: &Arc<Shared>, name: &Arc<str>, entry: &Entry) -> Result<O
 async fn is_gone(shared: &Shared, name: &str, entry: &Entry) -> Result<bool, Error> {
     let place = &entry.standing.place;
     let resource = place.resource();
-    // A kind that is no longer served has no objects either.
-    let Some(live) = shared
+    let live = match shared
         .site
         .find(&resource, &place.namespace, &place.name)
-        .await?
-    else {
-        return Ok(true);
+        .await
+    {
+        Ok(Some(live)) => live,
+        // A kind that is no longer served has no objects either.
+        Ok(None) => return Ok(true),
+        Err(error) if error.code() == 403 && was_never_let(&entry.standing) => return Ok(true),
+        Err(error) => return Err(error),
     };
     let intent = shared.journal.intent(name).ok().flatten();
     let spec = intent.and_then(|bytes| serde_json::from_slice::<ManifestSpec>(&bytes).ok());
@@ -92,6 +95,13 @@ async fn is_gone(shared: &Shared, name: &str, entry: &Entry) -> Result<bool, Err
         Err(error) if error.is_conflict() => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Whether the site's owner never let us make the object: every apply looks first, so what we may
+/// not look at was not made, and its tenant need not wait for it.
+fn was_never_let(standing: &Standing) -> bool {
+    let refused = standing.error.as_ref().map(|error| error.reason.as_str());
+    standing.live_uid.is_empty() && standing.applied_hash.is_empty() && refused == Some("Forbidden")
 }
 
 async fn remove_namespace(shared: &Shared, namespace: &str) -> Result<(), Error> {

@@ -6,12 +6,41 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hanse_agent::{Change, Journal, JournalError, Memory};
-use hanse_client::Error;
+use hanse_client::{Error, Refusal};
 use hanse_projection::names::target;
 use hanse_seams::Simulation;
 use serde_json::{Value, json};
 
 use super::{World, manifests, namespaces, same, source, under_seeds};
+
+#[test]
+fn what_the_site_never_allowed_holds_nobody_and_what_it_allowed_once_does() {
+    under_seeds(|w| async move {
+        let _agent = w.agent();
+        let known = w.place("shop", "known", json!({}), same).await;
+        w.wait(5).await;
+        w.site.intercept(Some(Box::new(|r| {
+            let body = json!({"reason": "Forbidden", "message": "deployments.apps is forbidden"});
+            let refusal = || Refusal::new(403, None, body.to_string().into());
+            let refused = r.path.contains("/deployments/");
+            refused.then(|| Error::Refused(Box::new(refusal())))
+        })));
+        let unknown = w.place("shop", "unknown", json!({}), same).await;
+        w.wait(5).await;
+        assert_eq!(w.status(&unknown).await["error"]["reason"], "Forbidden");
+        for name in [&known, &unknown] {
+            let hub = w.hub.api();
+            hub.delete(&manifests(), "", name, None).await.unwrap();
+        }
+        w.wait(600).await;
+        let held = async |name: &str| w.hub.api().find(&manifests(), "", name).await.unwrap();
+        assert!(held(&unknown).await.is_none(), "nothing of it is there");
+        assert!(held(&known).await.is_some(), "it still stands below");
+        w.site.intercept(None);
+        w.wait(600).await;
+        assert!(held(&known).await.is_none());
+    });
+}
 
 #[test]
 fn deletion_takes_the_object_then_the_namespace_then_releases() {
