@@ -316,7 +316,7 @@ impl Walk<'_> {
                 Ok(())
             }
             (Node::MicroTime, Value::String(text)) => {
-                *text = time::format_micro(parse_time(text)?);
+                *text = time::format_micro(parse_micro_time(text)?);
                 Ok(())
             }
             (Node::Quantity, value @ (Value::String(_) | Value::Number(_))) => {
@@ -439,6 +439,22 @@ fn is_empty(node: &Node, value: &Value) -> bool {
         (_, Value::Number(number)) => number.as_f64() == Some(0.0),
         (_, Value::Null) => true,
     }
+}
+
+/// Times with microseconds have all six digits, or are none.
+fn parse_micro_time(text: &str) -> Result<i64, String> {
+    let micros = parse_time(text)?;
+    let rest = text.get(19..).unwrap_or_default();
+    let digits = rest.strip_prefix('.').unwrap_or_default();
+    let digits = digits.bytes().take_while(u8::is_ascii_digit).count();
+    if digits == 6 {
+        return Ok(micros);
+    }
+    Err(format!(
+        "parsing time {} as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse {} as \".000000\"",
+        quote(text),
+        quote(rest)
+    ))
 }
 
 fn parse_time(text: &str) -> Result<i64, String> {

@@ -299,7 +299,7 @@ fn decoding_speaks_go() {
         ),
         "parsing time \"soon\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"soon\" as \"2006\""
     );
-    let mut lease = json!({"spec": {"renewTime": "2026-11-21T01:00:00+01:00",
+    let mut lease = json!({"spec": {"renewTime": "2026-11-21T01:00:00.000000+01:00",
                                     "holderIdentity": ""}, "metadata": {"labels": {}}});
     find("coordination.k8s.io", "leases")
         .schema

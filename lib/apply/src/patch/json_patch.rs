@@ -55,9 +55,16 @@ impl Run {
             "remove" => self.remove(path).map(drop),
             "replace" => {
                 let value = value().ok_or_else(|| missing(op, path))?;
-                let place = find(&mut self.document, path).ok_or_else(|| missing(op, path))?;
-                *place = value;
-                Ok(())
+                if let Some(place) = find(&mut self.document, path) {
+                    *place = value;
+                    return Ok(());
+                }
+                // A field that is not there is set, as Kubernetes' library does; an item is not.
+                let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+                match find(&mut self.document, parent) {
+                    Some(Value::Object(_)) => self.add(path, value),
+                    _ => Err(missing(op, path)),
+                }
             }
             "move" => {
                 let from = get_str(operation, &["from"]).ok_or_else(|| missing(op, path))?;
@@ -211,7 +218,13 @@ mod tests {
             op("replace", "/x~1y", json!(2)),
             Some(json!({"a": [1,2], "b": {"c": "d"}, "x/y": 2})),
         );
-        check(doc(), op("replace", "/nope", json!(2)), None);
+        check(
+            doc(),
+            op("replace", "/b/n", json!(2)),
+            Some(json!({"a": [1,2], "b": {"c": "d", "n": 2}, "x/y": 1})),
+        );
+        check(doc(), op("replace", "/a/7", json!(2)), None);
+        check(doc(), op("replace", "/z/y", json!(2)), None);
         check(
             doc(),
             op("remove", "/a/-1", json!(null)),

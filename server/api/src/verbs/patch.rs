@@ -19,7 +19,7 @@ use crate::answer::Answer;
 use crate::call::{Call, Target};
 use crate::service::Inner;
 use crate::verbs::patched::{check_kind, printed, shown};
-use crate::write::change::{Changed, Made, change};
+use crate::write::change::{Changed, Made, change, nameless};
 use crate::write::decode::unknown_field;
 use crate::write::insert::{Owners, insert};
 use crate::write::strategic::merge_schema;
@@ -88,23 +88,23 @@ impl Patch {
         validation: FieldValidation,
         call: &Call<'_>,
     ) -> Result<Self> {
+        // Who wants to know of unknown fields has the patch read by another decoder first.
+        let told = validation != FieldValidation::Ignore && kind != PatchType::StrategicMerge;
+        let prefix = if told { "error decoding patch: " } else { "" };
         let parsed = hanse_json::parse(body, &Limits::default())
-            .map_err(|error| Status::bad_request(error.to_string()))?;
+            .map_err(|error| Status::bad_request(format!("{prefix}{error}")))?;
         let fits = match kind {
             PatchType::Json => parsed.value.is_array(),
             _ => parsed.value.is_object(),
         };
         if !fits {
-            return Err(Status::bad_request(match kind {
-                PatchType::Json => {
-                    "json: cannot unmarshal object into Go value of type \
-                                    jsonpatch.Patch"
-                }
-                _ => {
-                    "json: cannot unmarshal array into Go value of type \
-                      map[string]interface {}"
-                }
-            }));
+            let (found, wanted) = match kind {
+                PatchType::Json if told => ("object", "[]handlers.jsonPatchOp"),
+                PatchType::Json => ("object", "jsonpatch.Patch"),
+                _ => ("array", "map[string]interface {}"),
+            };
+            let why = format!("json: cannot unmarshal {found} into Go value of type {wanted}");
+            return Err(Status::bad_request(format!("{prefix}{why}")));
         }
         let text = String::from_utf8_lossy(body).into_owned();
         let patch = Self {
@@ -270,6 +270,9 @@ async fn apply(service: &Inner, w: &Writing<'_>, body: &[u8]) -> Result<(u16, Wr
     }
     service.authorize_create(call, target)?;
     let object = managed::apply(w, None, &config)?;
+    if name_of(&object).is_empty() {
+        return Err(nameless(name));
+    }
     Ok((201, insert(w, object, Owners::Tracked).await?))
 }
 
@@ -300,6 +303,12 @@ fn applied_config(w: &Writing<'_>, body: &[u8]) -> Result<Value> {
     let given = |field: &str| get_str(&config, &[field]).unwrap_or_default();
     let (api_version, kind) = (given("apiVersion"), given("kind"));
     if api_version != def.api_version() || kind != def.kind {
+        // As Go prints a kind of no group and no version.
+        let api_version = if api_version.is_empty() {
+            "/"
+        } else {
+            api_version
+        };
         return Err(Status::bad_request(format!(
             "invalid object type: {api_version}, Kind={kind}"
         )));
@@ -311,7 +320,6 @@ fn applied_config(w: &Writing<'_>, body: &[u8]) -> Result<Value> {
             call.info.name
         )));
     }
-    hanse_json::set(&mut config, &["metadata", "name"], call.info.name.into());
     strip_cluster(&mut config);
     Ok(config)
 }

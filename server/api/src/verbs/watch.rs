@@ -340,8 +340,10 @@ fn watch_error(error: &ReadError) -> Box<Status> {
 /// watch, so that they do not all end at once.
 #[must_use]
 pub fn life(timeout_seconds: Option<i64>, random: impl FnOnce(u64) -> u64) -> Duration {
-    match timeout_seconds.and_then(|seconds| u64::try_from(seconds).ok()) {
-        Some(seconds) if seconds > 0 => Duration::from_secs(seconds),
+    match timeout_seconds {
+        // A time that has passed already ends it at once.
+        Some(seconds) if seconds < 0 => Duration::ZERO,
+        Some(seconds) if seconds > 0 => Duration::from_secs(seconds.unsigned_abs()),
         _ => WATCH_TIME_MIN + Duration::from_secs(random(WATCH_TIME_MIN.as_secs())),
     }
 }

@@ -20,6 +20,7 @@ use super::{
     managed, meta_text, name_of, strip_cluster, validate,
 };
 use crate::convert;
+use crate::info::Verb;
 use crate::limits::WRITE_ATTEMPTS_MAX;
 
 /// What a change makes of a stored object.
@@ -120,7 +121,8 @@ async fn attempt(
     }
 }
 
-/// The name and namespace of the path; the object may leave them out but not contradict.
+/// The name and namespace of the path: the object has to be called so, and may leave the namespace
+/// out.
 fn identify(w: &Writing<'_>, new: &mut Value, name: &str) -> Result<()> {
     let given = name_of(new);
     if !given.is_empty() && given != name {
@@ -129,16 +131,26 @@ fn identify(w: &Writing<'_>, new: &mut Value, name: &str) -> Result<()> {
         )));
     }
     if given.is_empty() {
-        set(new, &["metadata", "name"], name.into());
+        return Err(nameless(name));
     }
     fill_namespace(new, w.call, w.target)
 }
 
-/// uid and resourceVersion in the new state are conditions on the stored one.
+/// 400 for an object that does not say what it is called.
+#[must_use]
+pub fn nameless(name: &str) -> Box<Status> {
+    Status::bad_request(format!(
+        "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+    ))
+}
+
+/// resourceVersion in the new state is a condition on the stored one, and so is the uid in a whole
+/// new state; a patch that changes the uid is judged as a change of it.
 fn preconditions(w: &Writing<'_>, new: &mut Value, old: &Value, name: &str) -> Result<()> {
     let resource = w.target.group_resource();
     let current = meta_text(old, "uid").unwrap_or_default();
-    if let Some(uid) = meta_text(new, "uid").filter(|uid| *uid != current) {
+    let whole = w.call.info.verb != Verb::Patch;
+    if let Some(uid) = meta_text(new, "uid").filter(|uid| whole && *uid != current) {
         let why = format!(
             "Precondition failed: UID in precondition: {uid}, UID in object meta: {current}"
         );

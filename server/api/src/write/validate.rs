@@ -4,9 +4,9 @@
 //! metadata, schema, the kind's rules. Admission is deliberately elsewhere: it judges requests,
 //! this judges objects.
 
-use hanse_json::Value;
+use hanse_json::{Value, get_array};
 use hanse_kinds::{ResourceDef, Update};
-use hanse_schema::field::{ErrorList, Path};
+use hanse_schema::field::{Error as FieldError, ErrorList, Path};
 use hanse_schema::meta::{finalizer_warnings, validate_object_meta, validate_object_meta_update};
 use hanse_schema::rules::OBJECT_BUDGET;
 use hanse_schema::{blocking_error, scale};
@@ -18,6 +18,7 @@ pub fn new_object(def: &ResourceDef, object: &Value, warn: &mut dyn FnMut(String
     let path = Path::new("metadata");
     let mut errors =
         validate_object_meta(&object["metadata"], def.namespaced, def.name_rule, &path);
+    standard_finalizers(def, object, &path, &mut errors);
     structural(def, object, None, "", &mut errors, warn);
     errors.extend((def.hooks.validate)(object));
     errors
@@ -34,12 +35,35 @@ pub fn changed_object(
 ) -> ErrorList {
     let path = Path::new("metadata");
     let mut errors = validate_object_meta_update(&new["metadata"], &old["metadata"], &path);
+    standard_finalizers(def, new, &path, &mut errors);
     structural(def, new, Some(old), subresource, &mut errors, warn);
     errors.extend((def.hooks.validate_update)(
         new,
         Update { old, subresource },
     ));
     errors
+}
+
+/// Kinds of Kubernetes' older groups take only finalizers that name a domain, and its own
+/// (META-11).
+fn standard_finalizers(def: &ResourceDef, object: &Value, path: &Path, errors: &mut ErrorList) {
+    const GROUPS: [&str; 3] = ["", "certificates.k8s.io", "rbac.authorization.k8s.io"];
+    const STANDARD: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+    if !def.flags.native || !GROUPS.contains(&def.group.as_str()) {
+        return;
+    }
+    let finalizers = get_array(object, &["metadata", "finalizers"]).iter();
+    for (at, finalizer) in finalizers.enumerate() {
+        let name = finalizer.as_str().unwrap_or_default();
+        if !name.contains('/') && !STANDARD.contains(&name) {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(FieldError::invalid(
+                &path.child("finalizers").index(at),
+                name,
+                why,
+            ));
+        }
+    }
 }
 
 /// The schema of a custom resource, what its scale subresource reads, and then its rules in CEL,

@@ -54,6 +54,13 @@ async fn patches_that_do_not_fit_are_refused() {
         ("", JSON, absent, 422),
         ("", JSON, json!({}), 400),
         ("", JSON, many.into(), 413),
+        ("", MERGE, json!({"metadata": {"uid": "other"}}), 422),
+        (
+            "",
+            MERGE,
+            json!({"metadata": {"finalizers": ["short"]}}),
+            422,
+        ),
         ("", MERGE, json!([]), 400),
         ("", MERGE, stale, 409),
         ("", MERGE, json!({"kind": "Secret"}), 422),
@@ -69,7 +76,12 @@ async fn patches_that_do_not_fit_are_refused() {
 #[tokio::test]
 async fn appliers_own_what_they_apply() {
     let world = World::new().await;
-    let of = |data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "data": data});
+    let of = |data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": data});
+    let nameless = json!({"apiVersion": "v1", "kind": "ConfigMap"});
+    let (code, refused) = patch(&world, "?fieldManager=one", APPLY, nameless).await;
+    assert_eq!(code, 400);
+    let why = "the name of the object (a based on URL) was undeterminable: name must be provided";
+    assert_eq!(refused["message"], why);
     let (code, made) = patch(&world, "?fieldManager=one", APPLY, of(json!({"x": "1"}))).await;
     assert_eq!(code, 201, "{made}");
     let (code, refused) = patch(&world, "?fieldManager=two", APPLY, of(json!({"x": "2"}))).await;
