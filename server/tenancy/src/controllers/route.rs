@@ -15,6 +15,9 @@ use std::time::Duration;
 /// How long deletions are gathered before what waits for them is looked at.
 const SOON: Duration = Duration::from_millis(20);
 
+/// Objects that are left for each millisecond that deletions are gathered beyond that.
+const LEFT_PER_MILLISECOND: usize = 20;
+
 /// What a key is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -83,14 +86,22 @@ impl Controllers {
         });
     }
 
-    /// Queues a key a little later: many deletions are one reason to look.
-    fn add_soon(&self, kind: Kind, cluster: &str, name: &str) {
+    /// Queues a look at all that a logical cluster holds a little later: many deletions are one
+    /// reason to look, and a look costs as much as there is.
+    fn add_soon(&self, kind: Kind, cluster: &str) {
         let key = Key {
             cluster: cluster.into(),
             kind,
-            name: name.into(),
+            name: "".into(),
         };
-        self.queue.add_after(key, SOON);
+        let contents = self
+            .tenancy
+            .view()
+            .hub()
+            .contents(&Scope::Cluster(cluster.into()));
+        let left: usize = contents.iter().map(|(_, count)| count).sum();
+        let more = Duration::from_millis((left / LEFT_PER_MILLISECOND) as u64);
+        self.queue.add_after(key, SOON + more);
     }
 
     /// Queues what is not settled. Everything settled is seen by a glance at labels and flags.
@@ -187,11 +198,11 @@ impl Controllers {
         let key = object.key();
         let cluster = &*key.cluster;
         if event.is_delete() && self.ending.lock().contains(cluster) {
-            self.add_soon(Kind::LogicalCluster, cluster, "");
+            self.add_soon(Kind::LogicalCluster, cluster);
         }
         let identity = key.resource.identity();
         if event.is_delete() && !matches!(identity, "" | hanse_apis::kcp::CUSTOM_RESOURCES) {
-            self.add_soon(Kind::Leaving, cluster, "");
+            self.add_soon(Kind::Leaving, cluster);
         }
         match (key.resource.group(), key.resource.resource()) {
             (group::CORE, "logicalclusters") => self.route_logical_cluster(event),

@@ -15,6 +15,7 @@ mod birth;
 mod bootstrap;
 mod catalog;
 mod controllers;
+mod ends;
 mod views;
 
 /// A bootstrapped shard.
