@@ -11,7 +11,7 @@ use crate::forms::Forms;
 use hanse_apis::kcp::{annotation, cluster, group};
 use hanse_auth::View;
 use hanse_auth::versions::{ByVersion, Recent};
-use hanse_cache::{ClusterName, ListQuery, Object, ResourceId, Scope};
+use hanse_cache::{ClusterName, ListQuery, Object, Scope};
 use hanse_kinds::custom::CUSTOM_VERBS;
 use hanse_kinds::{ResourceDef, builtin};
 use hanse_schema::names::NameRule;
@@ -336,16 +336,6 @@ impl Catalog {
                 .map(|o| o.key().path());
             after.as_ref()?;
         }
-    }
-
-    /// All storage names of a group-resource on this shard: every identity and all own CRDs. For
-    /// wildcard requests of metadata.
-    #[must_use]
-    pub fn storages(&self, group: &str, resource: &str) -> Vec<ResourceId> {
-        let all = self.view.hub().resources();
-        all.into_iter()
-            .filter(|r| r.group() == group && r.resource() == resource)
-            .collect()
     }
 
     /// Rows of all served versions of a schema under an identity: what an export view serves.
