@@ -10,7 +10,7 @@ pub const GROUP_BYTES: usize = 8 << 20;
 pub const QUEUE_BATCHES: usize = 65_536;
 
 /// redb's page cache. What is read often is in the hub, so a small one is enough.
-pub const CACHE_BYTES: usize = 8 << 20;
+pub const CACHE_BYTES: usize = 4 << 20;
 
 /// Records of the past looked at in each commit while compaction has work left, ...
 pub const SWEEP_WITH_COMMIT: usize = 256;

@@ -91,7 +91,8 @@ async fn load(
         None => from.end().0,
     };
     let changes = page.commits.into_iter().flat_map(|commit| commit.changes);
-    let events = changes.filter_map(|change| decode(change, names, parts).transpose());
+    let mut read = |_: State, key, value: &Bytes, version| object(key, value, version, parts);
+    let events = changes.filter_map(|change| decode(change, names, &mut read).transpose());
     let events: Result<Vec<Event>, DocumentError> = events.collect();
     let events = events.map_err(|error| value_error(&error, requested, end))?;
     Ok(Arc::new(LogEvents { events, end }))
@@ -120,25 +121,49 @@ pub(crate) fn value_error(error: &DocumentError, requested: u64, oldest: u64) ->
     }
 }
 
+/// Which of an event's states is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// What the write left.
+    After,
+    /// What was there before it.
+    Before,
+}
+
+/// Reads a state of an object from its bytes, at a version, or finds that it is there already.
+pub(crate) type Read<'r> =
+    dyn FnMut(State, ObjectKey, &Bytes, u64) -> Result<Object, DocumentError> + 'r;
+
 /// The event that a change of the log is; `None` for what is no object.
 pub(crate) fn decode(
     change: Change,
     names: &Names,
-    parts: &Parts,
+    read: &mut Read<'_>,
 ) -> Result<Option<Event>, DocumentError> {
     let Some(key) = ObjectKey::from_store(&change.key, names) else {
         return Ok(None);
     };
-    let object = |key: ObjectKey, value: &Bytes, version: u64| {
-        let body = Body::new(key, value, |hash| parts.get(hash))?;
-        Ok(Object::new(Arc::new(body), version))
-    };
-    let previous = |Previous { version, value }| object(key.clone(), &value, version.0);
-    let previous = change.previous.map(previous).transpose()?;
+    let mut before =
+        |Previous { version, value }| read(State::Before, key.clone(), &value, version.0);
+    let previous = change.previous.map(&mut before).transpose()?;
     let version = change.version.0;
     Ok(match (change.value, previous) {
-        (Some(value), previous) => Some(Event::put(object(key, &value, version)?, previous)),
+        (Some(value), previous) => {
+            let after = read(State::After, key, &value, version)?;
+            Some(Event::put(after, previous))
+        }
         (None, Some(last)) => Some(Event::delete(last, version)),
         (None, None) => None,
     })
+}
+
+/// A state of an object in memory of its own.
+pub(crate) fn object(
+    key: ObjectKey,
+    value: &Bytes,
+    version: u64,
+    parts: &Parts,
+) -> Result<Object, DocumentError> {
+    let body = Body::new(key, value, |hash| parts.get(hash))?;
+    Ok(Object::new(Arc::new(body), version))
 }

@@ -6,13 +6,13 @@
 pub const RECENT_EVENTS: usize = 65_536;
 
 /// Bytes that recent events may hold beyond what is alive anyway: the states before them.
-pub const RECENT_BYTES: usize = 8 << 20;
+pub const RECENT_BYTES: usize = 4 << 20;
 
 /// Recent events of one resource that stay in memory.
 pub const RING_EVENTS: usize = 8_192;
 
 /// How many commits of the log's tail fill the rings when the hub opens.
-pub const OPEN_COMMITS: u64 = 8_192;
+pub const OPEN_COMMITS: u64 = 2_048;
 
 /// Events that may wait for one watcher; a slower one reads on from the ring.
 pub const WATCHER_QUEUE: usize = 256;
@@ -24,7 +24,7 @@ pub const LIST_CHUNK: usize = 2_048;
 pub const HOT_EVENTS: usize = 1_024;
 
 /// ... and the bytes of their objects.
-pub const HOT_BYTES: usize = 4 << 20;
+pub const HOT_BYTES: usize = 2 << 20;
 
 /// The most broken things that one verification names.
 pub const FINDINGS_MAX: usize = 1000;

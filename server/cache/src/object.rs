@@ -27,6 +27,7 @@ pub struct Object {
 }
 
 /// What does not depend on the version.
+#[derive(Clone)]
 pub(crate) struct Body {
     key: ObjectKey,
     /// The index entry, then the JSON.
@@ -37,6 +38,7 @@ pub(crate) struct Body {
 }
 
 /// A part, and where in the JSON its hash stands.
+#[derive(Clone)]
 struct Shared {
     at: u32,
     part: Arc<Part>,
@@ -147,6 +149,13 @@ impl Object {
             body: self.body.clone(),
             version,
         }
+    }
+
+    /// The same in other memory.
+    pub(crate) fn moved(&self) -> Self {
+        let mut body = Body::clone(&self.body);
+        body.key.name = Arc::from(&*body.key.name);
+        Self::new(Arc::new(body), self.version)
     }
 
     /// Its name.

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use foldhash::fast::FixedState;
 use hanse_store::{Range, Revision, Store};
+use hashbrown::HashMap;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
@@ -14,7 +16,8 @@ use crate::document::DocumentError;
 use crate::history::{self, History};
 use crate::hub::{Config, Follower, Hub, OpenError, Shared, value_error};
 use crate::limits::{LOG_PAGE, OPEN_COMMITS, OPEN_PAGE};
-use crate::names::Names;
+use crate::names::{Names, ObjectKey};
+use crate::object::Object;
 use crate::part::Parts;
 use crate::state::{After, Applied, State};
 
@@ -93,6 +96,7 @@ impl Hub {
         let mut from = store
             .floor()
             .max(Revision(revision.0.saturating_sub(commits)));
+        let mut replaced = Replaced::default();
         if from > Revision(0) {
             self.shared.state.write().begin_at(from.end().0);
         }
@@ -119,7 +123,14 @@ impl Hub {
                 .filter(|commit| commit.revision <= revision);
             for change in commits.flat_map(|commit| commit.changes) {
                 let (key, version) = (change.key.clone(), change.version.0);
-                match history::decode(change, &self.shared.names, &self.shared.parts) {
+                let mut read = |which, key: ObjectKey, value: &Bytes, version| {
+                    let present = state.get(&key).cloned();
+                    match present.filter(|object| object.resource_version() == version) {
+                        Some(object) => Ok(object),
+                        None => replaced.find(which, &self.shared.parts, key, value, version),
+                    }
+                };
+                match history::decode(change, &self.shared.names, &mut read) {
                     Ok(Some(event)) => state.load_event(event, &mut after),
                     Ok(None) => {}
                     // The log reaches further back than its parts: the past begins here.
@@ -131,5 +142,38 @@ impl Hub {
             after.run();
         }
         Ok(())
+    }
+}
+
+/// States between the tail's begin and the present, by version: what one event left is what the
+/// next one of its key replaced, and is in memory once.
+struct Replaced(HashMap<u64, Object, FixedState>);
+
+impl Default for Replaced {
+    fn default() -> Self {
+        Self(HashMap::with_hasher(FixedState::with_seed(4)))
+    }
+}
+
+impl Replaced {
+    fn find(
+        &mut self,
+        which: history::State,
+        parts: &Parts,
+        key: ObjectKey,
+        value: &Bytes,
+        version: u64,
+    ) -> Result<Object, DocumentError> {
+        match which {
+            history::State::Before => match self.0.remove(&version) {
+                Some(object) => Ok(object),
+                None => history::object(key, value, version, parts),
+            },
+            history::State::After => {
+                let object = history::object(key, value, version, parts)?;
+                self.0.insert(version, object.clone());
+                Ok(object)
+            }
+        }
     }
 }

@@ -161,6 +161,12 @@ impl State {
                 };
                 self.reown(Some(&last), None);
                 self.count_parts(Some(&last), None);
+                // What is old lies among its neighbours of then, which may all be gone soon: its
+                // memory is given back, and what the past keeps is put beside the rest of it.
+                let last = match last.resource_version() <= self.recent_floor {
+                    true => last.moved(),
+                    false => last,
+                };
                 (key.resource, Event::delete(last, version))
             }
         };

@@ -21,8 +21,10 @@ use std::sync::Arc;
 
 /// Surfaces that are kept.
 const SURFACES_MAX: usize = 1024;
-/// Parsed CRDs and bindings that are kept.
+/// Parsed CRDs that are kept.
 const PARSED_MAX: usize = 4096;
+/// Parsed bindings that are kept: those of the workspaces that are busy now.
+const BOUND_MAX: usize = 1024;
 /// Verbs that only read, in the order of discovery.
 const READS: &[&str] = &["get", "list", "watch"];
 /// Bindings looked at in one step of a search over all logical clusters.
@@ -180,7 +182,7 @@ impl Catalog {
             system,
             built_in,
             surfaces: Recent::new(SURFACES_MAX),
-            bound: ByVersion::new(PARSED_MAX),
+            bound: ByVersion::new(BOUND_MAX),
             bound_rows: Recent::new(PARSED_MAX),
             own_rows: ByVersion::new(PARSED_MAX),
             by_identity: Recent::new(PARSED_MAX),
