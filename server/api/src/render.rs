@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use hanse_cache::Object;
+use hanse_cache::{Object, Slices};
 use hanse_json::{Value, json, scan};
 use hanse_kinds::ResourceDef;
 use hanse_sites::Shown;
@@ -58,11 +58,20 @@ impl Renderer {
 
     /// Appends an object as an item of a list: items of some kinds do not repeat their kind.
     pub fn item_into(&self, object: &Object, out: &mut Vec<u8>) {
+        if !self.bare_items {
+            return self.object_into(object, out);
+        }
+        let slices = object.slices();
+        if self.is_verbatim(object)
+            && let Some((before, head)) = without_kind(slices.head, &self.def)
+        {
+            out.push(b'{');
+            out.extend_from_slice(before);
+            return Slices { head, ..slices }.write(out);
+        }
         let start = out.len();
         self.object_into(object, out);
-        if self.bare_items {
-            drop_kind(out, start, &self.def);
-        }
+        drop_kind(out, start, &self.def);
     }
 
     /// Appends one object in the form of a watch event.
@@ -201,6 +210,34 @@ pub fn list_document(renderer: &Renderer, mut items: Vec<Value>, metadata: Value
     })
 }
 
+/// What stands between `apiVersion` and `kind` at the head of a canonical object, and what follows
+/// the kind; as [`drop_kind`], for what has not been copied yet. `None` when it looks otherwise.
+fn without_kind<'h>(head: &'h [u8], def: &ResourceDef) -> Option<(&'h [u8], &'h [u8])> {
+    const KIND: &[u8] = b"\"kind\":\"";
+    const NEXT: &[u8] = b"\",\"metadata\":{";
+    let rest = head.strip_prefix(b"{\"apiVersion\":\"")?;
+    let rest = match def.group.is_empty() {
+        true => rest,
+        false => rest
+            .strip_prefix(def.group.as_bytes())?
+            .strip_prefix(b"/")?,
+    };
+    let rest = rest
+        .strip_prefix(def.version.as_bytes())?
+        .strip_prefix(b"\",")?;
+    // A field of the metadata may be called like the kind: only with what follows is it the kind.
+    let mut end = rest.len();
+    loop {
+        let at = memchr::memmem::rfind(&rest[..end], KIND)?;
+        let behind = rest[at + KIND.len()..].strip_prefix(def.kind.as_bytes());
+        if behind.is_some_and(|behind| behind.starts_with(NEXT)) {
+            let from = at + KIND.len() + def.kind.len() + 2;
+            return Some((&rest[..at], &rest[from..]));
+        }
+        end = at;
+    }
+}
+
 /// Takes `"apiVersion":...` and `"kind":...` out of the canonical object that begins at `start`.
 ///
 /// Keys are sorted, so the version comes among the first and the kind stands right before the
@@ -239,6 +276,11 @@ mod tests {
         let check = |value: Value, left: Value| {
             let mut out = b"[".to_vec();
             hanse_json::write(&value, &mut out);
+            let head = hanse_json::to_vec(&value);
+            if let Some((before, behind)) = without_kind(&head, role) {
+                let pieces = [b"{", before, behind].concat();
+                assert_eq!(String::from_utf8_lossy(&pieces), left.to_string());
+            }
             drop_kind(&mut out, 1, role);
             assert_eq!(String::from_utf8_lossy(&out[1..]), left.to_string());
         };
