@@ -91,3 +91,46 @@ async fn apply_removes_a_field_within_an_item_of_a_bound_deployment() -> Result<
     );
     Ok(())
 }
+
+/// A CRD takes its objects with it, and `kubectl scale` works on one that has no replicas yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_goes_with_its_objects() -> Result<()> {
+    let hub = Hub::start().await?;
+    let kubectl = hub.kubectl("root")?;
+    let number = json!({"type": "object", "properties": {"replicas": {"type": "integer"}}});
+    let names = json!({"plural": "gadgets", "singular": "gadget", "kind": "Gadget"});
+    let version = json!({"name": "v1", "served": true, "storage": true,
+        "subresources": {"scale": {"specReplicasPath": ".spec.replicas",
+            "statusReplicasPath": ".status.replicas"}},
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": {
+            "spec": number, "status": number}}}});
+    let crd = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "gadgets.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": names,
+                 "versions": [version]}})
+    .to_string();
+    let gadget = json!({"apiVersion": "example.com/v1", "kind": "Gadget",
+        "metadata": {"name": "one"}, "spec": {}});
+    let established = [
+        "wait",
+        "crd/gadgets.example.com",
+        "--for=condition=Established",
+    ];
+    kubectl.apply(&crd).await?;
+    kubectl.ok(&established).await?;
+    kubectl.apply(&gadget.to_string()).await?;
+    kubectl.ok(&["scale", "gadget/one", "--replicas=3"]).await?;
+    let replicas = "jsonpath={.spec.replicas}";
+    let found = kubectl
+        .ok(&["get", "gadget", "one", "-o", replicas])
+        .await?;
+    ensure!(found == "3", "{found}");
+    kubectl
+        .ok(&["delete", "crd", "gadgets.example.com", "--timeout=20s"])
+        .await?;
+    kubectl.apply(&crd).await?;
+    kubectl.ok(&established).await?;
+    let left = kubectl.ok(&["get", "gadgets", "-o", "name"]).await?;
+    ensure!(left.is_empty(), "{left}");
+    Ok(())
+}

@@ -78,7 +78,10 @@ async fn write(
     let make = |live: &Value| {
         let scale = match &source {
             Source::Scale(scale) => scale.clone(),
-            Source::Patch(patch) => patch.apply_to(&scale_of(live, paths)?)?,
+            Source::Patch(patch) => {
+                let replicas = replicas_of(live, paths).unwrap_or(0);
+                patch.apply_to(&scale_with(live, paths, replicas))?
+            }
         };
         let object = with_replicas(&target.def, live, &scale, paths)?;
         Ok(Made {
@@ -107,11 +110,20 @@ fn at<'v>(object: &'v Value, path: &[SmolStr]) -> Option<&'v Value> {
 
 /// The Scale of an object.
 fn scale_of(object: &Value, paths: &ScalePaths) -> Result<Value> {
-    let Some(replicas) = at(object, &paths.spec_replicas).and_then(Value::as_i64) else {
+    let Some(replicas) = replicas_of(object, paths) else {
         let path = paths.spec_replicas.join(".");
         let why = format!("the spec replicas field \".{path}\" does not exist");
         return Err(Status::internal(why));
     };
+    Ok(scale_with(object, paths, replicas))
+}
+
+fn replicas_of(object: &Value, paths: &ScalePaths) -> Option<i64> {
+    at(object, &paths.spec_replicas).and_then(Value::as_i64)
+}
+
+/// The Scale of an object with so many replicas.
+fn scale_with(object: &Value, paths: &ScalePaths, replicas: i64) -> Value {
     let mut scale = json!({
         "apiVersion": "autoscaling/v1",
         "kind": "Scale",
@@ -139,7 +151,7 @@ fn scale_of(object: &Value, paths: &ScalePaths) -> Result<Value> {
             scale["metadata"][field] = value.clone();
         }
     }
-    Ok(scale)
+    scale
 }
 
 /// The object with the replicas of a scale.

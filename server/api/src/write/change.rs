@@ -167,7 +167,14 @@ fn preconditions(w: &Writing<'_>, new: &mut Value, old: &Value, name: &str) -> R
         None => {
             let path = Path::new("metadata").child("resourceVersion");
             let error = FieldError::invalid(&path, 0i64, "must be specified for an update");
-            Err(w.invalid(name, &ErrorList(vec![error])))
+            // The store says it, and knows resources only.
+            let errors = ErrorList(vec![error]);
+            Err(Status::invalid(
+                &resource.resource,
+                &resource.group,
+                name,
+                &errors,
+            ))
         }
     }
 }

@@ -111,8 +111,12 @@ pub fn document(target: &Target, tree: &Value) -> Result<Document> {
     let made = if convert::is_stored_version(def) {
         Document::from_value(tree, fields, schema)
     } else {
-        let stored = convert::to_storage(def, tree.clone());
-        Document::from_value(&stored, fields, schema)
+        let mut converted = convert::to_storage(def, tree.clone());
+        if let Some(stored) = target.stored() {
+            // Unknown to the stored version is unknown; a value of another type stays as it is.
+            let _ = stored.schema.decode(&mut converted);
+        }
+        Document::from_value(&converted, fields, schema)
     };
     made.map_err(|error| Status::plain(error.to_string()))
 }

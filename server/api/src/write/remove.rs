@@ -6,6 +6,7 @@
 use hanse_cache::{CommitError, Object, ObjectKey, Txn};
 use hanse_json::{Value, entry_object, get_i64};
 use hanse_kinds::ResourceDef;
+use hanse_schema::crd::status;
 use hanse_wire::options::DeleteOptions;
 use hanse_wire::status::{Result, Status};
 
@@ -17,6 +18,8 @@ use crate::limits::WRITE_ATTEMPTS_MAX;
 
 /// Finalizer that keeps an object until its dependents were told to stay.
 const ORPHAN: &str = "orphan";
+/// Finalizer that keeps a CRD until its objects are gone.
+const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 /// Finalizer that keeps an object until its dependents are gone.
 const FOREGROUND: &str = "foregroundDeletion";
 
@@ -57,6 +60,9 @@ async fn attempt(
     admit::delete(w, &old)?;
     let mut new = old.clone();
     set_finalizers(&mut new, options);
+    if is_definition(def) && !live.is_deleting() {
+        hold_definition(&mut new, &w.now);
+    }
     let held = meta_list_len(&new, "finalizers") > 0 || is_held_by_spec(def, &new);
     if held && !live.is_deleting() {
         mark(&mut new, def, &w.now);
@@ -150,6 +156,26 @@ fn set_finalizers(object: &mut Value, options: &DeleteOptions) {
     }
 }
 
+fn is_definition(def: &ResourceDef) -> bool {
+    def.group == "apiextensions.k8s.io" && def.plural == "customresourcedefinitions"
+}
+
+/// A CRD outlives its objects: whoever deletes them takes the finalizer away (CRD-08).
+fn hold_definition(crd: &mut Value, now: &str) {
+    let finalizers = entry_object(crd, &["metadata"])
+        .entry("finalizers")
+        .or_insert_with(|| Value::Array(Vec::new()));
+    if let Value::Array(finalizers) = finalizers
+        && !finalizers.iter().any(|f| f == CLEANUP)
+    {
+        finalizers.push(CLEANUP.into());
+    }
+    let message = "CustomResourceDefinition marked for deletion; CustomResource deletion will \
+                   begin soon";
+    let (kind, reason) = ("Terminating", "InstanceDeletionPending");
+    status::set_condition(crd, kind, "True", reason, message, now);
+}
+
 /// Marks an object as being on its way out.
 fn mark(object: &mut Value, def: &ResourceDef, now: &str) {
     let generation = get_i64(object, &["metadata", "generation"]).unwrap_or(0);
@@ -157,6 +183,9 @@ fn mark(object: &mut Value, def: &ResourceDef, now: &str) {
     meta.insert("deletionTimestamp".to_owned(), now.into());
     if is_namespace(def) {
         hanse_json::set(object, &["status", "phase"], "Terminating".into());
+        return;
+    }
+    if is_definition(def) {
         return;
     }
     meta.insert("deletionGracePeriodSeconds".to_owned(), 0.into());
