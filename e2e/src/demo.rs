@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 
 use crate::fleet::{Fleet, PATIENCE, PLATFORM, line};
@@ -164,8 +164,12 @@ async fn begin(options: &Options, story: &mut Story) -> Result<Begun> {
 /// Installs Gateway API and cert-manager, as a cluster's operator would.
 pub async fn install(kubeconfig: &Path) -> Result<()> {
     let kubectl = Kubectl::new(kubeconfig)?;
-    for set in ["gateway-api-", "cert-manager-"] {
-        let dir = crds(set)?.display().to_string();
+    for crds in tools::crds() {
+        let dir = crds.built();
+        if !dir.is_dir() {
+            bail!("{}: run `cargo xtask setup` first", dir.display());
+        }
+        let dir = dir.display().to_string();
         kubectl.ok(&["apply", "--server-side", "-f", &dir]).await?;
     }
     let waiting = [
@@ -176,20 +180,6 @@ pub async fn install(kubeconfig: &Path) -> Result<()> {
         "--all",
     ];
     kubectl.ok(&waiting).await.map(|_| ())
-}
-
-/// Where set-up put the CRDs of a project.
-fn crds(prefix: &str) -> Result<PathBuf> {
-    let dir = tools::cache().join("crds");
-    let entries = std::fs::read_dir(&dir)
-        .with_context(|| format!("{}: run `cargo xtask setup` first", dir.display()))?;
-    entries
-        .filter_map(|entry| entry.ok().map(|e| e.path()))
-        .find(|path| {
-            path.file_name()
-                .is_some_and(|n| n.to_string_lossy().starts_with(prefix))
-        })
-        .with_context(|| format!("{prefix}* is not there: run `cargo xtask setup` first"))
 }
 
 impl Demo {

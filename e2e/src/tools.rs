@@ -41,6 +41,35 @@ pub struct Tool {
     pub version_args: Vec<String>,
 }
 
+/// The third-party APIs as the data file states them.
+const CRDS: &str = include_str!("../crds/crds.json");
+
+/// An API of somebody else's: the CRD files of a Go module.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Crds {
+    pub name: String,
+    pub version: String,
+    /// The Go module that holds the files.
+    pub module: String,
+    /// The directory with the files in that module.
+    pub directory: String,
+}
+
+impl Crds {
+    /// The directory with its files and nothing else, made by `cargo xtask setup`.
+    pub fn built(&self) -> PathBuf {
+        cache()
+            .join("crds")
+            .join(format!("{}-{}", self.name, self.version))
+    }
+}
+
+/// All third-party APIs.
+pub fn crds() -> Vec<Crds> {
+    serde_json::from_str(CRDS).unwrap_or_default()
+}
+
 /// All sets, in the order in which they are built.
 pub fn all() -> Vec<Tool> {
     // The file is compiled in and a test reads it; an unreadable one would be a build error.
@@ -162,6 +191,7 @@ mod tests {
 
     #[test]
     fn the_data_file_reads() {
+        assert_eq!(crds().len(), 2);
         let read: Vec<Tool> = serde_json::from_str(TOOLS).unwrap();
         assert!(
             read.iter()

@@ -41,7 +41,7 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
 
 /// A program of `e2e`, built with everything that it runs, ready to be started.
 pub fn program(project: &Project, name: &str, profile: &str) -> Result<Command> {
-    setup::run(project, &setup::Args::default())?;
+    setup::clusters(project)?;
     let mut build = project.cargo(["build", "--bins", "--profile", profile]);
     for package in ["hanse", "hanse-syncer", "kubectl-hanse", "hanse-e2e"] {
         build.args(["--package", package]);

@@ -1,6 +1,7 @@
 //! Set-up: checks for Rust and Go, and builds what the tests run and compare with.
 //!
-//! The programs of `e2e/tools.json` go to the cache outside the source tree and stay there; the
+//! The programs of `e2e/tools.json` and the third-party APIs of `e2e/crds/crds.json` go to the
+//! cache outside the source tree and stay there; the
 //! Go programs of ours under `e2e/oracles` and `e2e/clients` go to the target directory and are as
 //! fresh as Go's own build cache makes them. Nothing but packages of ordinary registries is
 //! downloaded, by `go build`.
@@ -9,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use serde::Deserialize;
 
 use crate::project::Project;
 use crate::stage;
-use crate::tools::{self, Tool};
+use crate::tools::{self, Crds, Tool};
 
 /// Directories under `e2e` with Go programs of ours, what one is called, and how the variables
 /// begin that name them.
@@ -68,6 +70,10 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
         }
     }
     if args.sets.is_empty() && !args.list {
+        for crds in tools::crds() {
+            let dir = third_party(project, &crds)?;
+            println!("{:<14} {}", crds.name, dir.display());
+        }
         for (variable, path) in programs(project)?.variables {
             println!("{variable:<32} {}", path.display());
         }
@@ -85,6 +91,7 @@ pub fn ensure(project: &Project, optional: bool) -> Result<Ready> {
             build(project, &tool)?;
         }
     }
+    third_parties(project)?;
     programs(project)
 }
 
@@ -109,6 +116,73 @@ fn check_prerequisites() -> Result<String> {
         bail!("found `{text}`. {advice}");
     }
     Ok(text)
+}
+
+/// What physical clusters are started from, and nothing else: for the demo and the examples. Go is
+/// asked for only where something has to be made.
+pub fn clusters(project: &Project) -> Result<()> {
+    for set in ["etcd", "kubernetes", "kwok"] {
+        let tool = tools::named(set).with_context(|| format!("there is no set {set}"))?;
+        if tool.find().is_none() {
+            check_prerequisites()?;
+            build(project, &tool)?;
+        }
+    }
+    third_parties(project)
+}
+
+fn third_parties(project: &Project) -> Result<()> {
+    for crds in tools::crds() {
+        third_party(project, &crds)?;
+    }
+    Ok(())
+}
+
+/// Copies the CRD files of a Go module into the cache, where they are not there yet.
+fn third_party(project: &Project, crds: &Crds) -> Result<PathBuf> {
+    let out = crds.built();
+    if out.is_dir() {
+        return Ok(out);
+    }
+    check_prerequisites()?;
+    let mut command = Command::new("go");
+    command
+        .args(["mod", "download", "-json", &crds.module])
+        .env("GOWORK", "off")
+        .current_dir(project.root.join("e2e/crds"));
+    let output = command.output()?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        bail!("{}: {why}", crds.module);
+    }
+    let module: Downloaded = serde_json::from_slice(&output.stdout)?;
+    if module.version != format!("v{}", crds.version) {
+        let (name, found, wanted) = (&crds.module, &module.version, &crds.version);
+        bail!("e2e/crds/go.mod names {name} {found}, crds.json {wanted}");
+    }
+    let unfinished = out.with_extension(format!("unfinished-{}", std::process::id()));
+    std::fs::create_dir_all(&unfinished)?;
+    for entry in std::fs::read_dir(module.dir.join(&crds.directory))? {
+        let path = entry?.path();
+        let is_yaml = path.extension().is_some_and(|e| e == "yaml");
+        let Some(name) = path.file_name().filter(|_| is_yaml) else {
+            continue;
+        };
+        let text = std::fs::read_to_string(&path)?;
+        if text.contains("kind: CustomResourceDefinition") {
+            std::fs::write(unfinished.join(name), text)?;
+        }
+    }
+    std::fs::rename(&unfinished, &out)?;
+    Ok(out)
+}
+
+/// What `go mod download -json` says of a module.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Downloaded {
+    version: String,
+    dir: PathBuf,
 }
 
 /// Builds a set into the cache. An unfinished build is never taken for a finished one: the
