@@ -199,7 +199,7 @@ impl Loop {
     ) -> Result<Written, Failure> {
         let now = self.clock.wall_millis();
         let shared = self.shared.clone();
-        let mut transaction = shared.database.begin_write()?;
+        let mut transaction = shared.file.database()?.begin_write()?;
         transaction.set_quick_repair(true);
         let idle = batches.is_empty();
         let mut written = Written {

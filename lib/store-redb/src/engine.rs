@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::acknowledged::Acknowledged;
 use crate::commit::Loop;
+use crate::file::File;
 use crate::format::{self, Failure};
 use crate::limits::{CACHE_BYTES, CHECKED_COMMITS, QUEUE_BATCHES};
 use crate::{read, verify};
@@ -125,7 +126,7 @@ impl From<Failure> for OpenError {
 
 /// What the loop, the readers and the callers share.
 pub(crate) struct Shared {
-    pub(crate) database: Database,
+    pub(crate) file: File,
     pub(crate) limits: Limits,
     pub(crate) queue: Mutex<Waiting>,
     pub(crate) published: Mutex<Published>,
@@ -212,7 +213,7 @@ impl RedbStore {
             observers: Vec::new(),
         };
         let shared = Arc::new(Shared {
-            database,
+            file: File::new(database),
             limits: config.limits,
             queue: Mutex::default(),
             published: Mutex::new(published),
@@ -236,7 +237,11 @@ impl RedbStore {
     /// As for [`RedbStore::open`].
     pub fn check_pages(config: &Config) -> Result<bool, OpenError> {
         let path = config.directory.join("hanse.redb");
-        let (mut database, _) = open_file(config, &path)?;
+        let (database, _) = open_file(config, &path)?;
+        let mut file = File::new(database);
+        let database = file
+            .database_mut()
+            .map_err(|failure| OpenError::Database(failure.to_string()))?;
         let check = std::panic::AssertUnwindSafe(|| database.check_integrity());
         match std::panic::catch_unwind(check) {
             Ok(Ok(whole)) => Ok(whole),
@@ -261,7 +266,7 @@ impl RedbStore {
         read: impl FnOnce(&Database) -> Result<T, read::Error> + Send + 'static,
     ) -> Result<T, ReadError> {
         let answer = seams
-            .blocking("store-read", move || read(&shared.database))
+            .blocking("store-read", move || read(shared.file.database()?))
             .await;
         match answer {
             Some(Ok(value)) => Ok(value),

@@ -12,6 +12,7 @@
 mod acknowledged;
 mod commit;
 mod engine;
+mod file;
 mod format;
 pub mod limits;
 mod read;
