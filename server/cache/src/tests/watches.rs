@@ -268,3 +268,52 @@ fn a_watch_can_be_cut() {
         assert_eq!(told(&mut kept), ["ADDED before 1", "ADDED after 1"]);
     });
 }
+
+#[test]
+fn a_restart_keeps_each_state_once() {
+    play(|world| async move {
+        let key = key("one", "default", "a");
+        for data in ["1", "2", "3"] {
+            world.put(&key, data).await;
+        }
+        let reopened = Arc::new(world.store.reopen());
+        let hub = Hub::open(reopened, Config::default()).await.unwrap();
+        let (events, _) = hub.recent_after(0, 10).unwrap();
+        let [first, second, third] = &events[..] else {
+            panic!("{events:?}");
+        };
+        let before = |event: &crate::Event| event.previous().cloned().unwrap();
+        assert!(before(second).same_state(first.object()));
+        assert!(before(third).same_state(second.object()));
+        assert!(hub.get(&key).unwrap().same_state(third.object()));
+        let texts = events.iter().map(|event| super::text(event.object()));
+        assert_eq!(texts.collect::<Vec<_>>(), ["1", "2", "3"]);
+    });
+}
+
+#[test]
+fn what_was_deleted_is_told_as_it_was() {
+    let config = Config {
+        recent_events: 2,
+        ..Config::default()
+    };
+    play_with(config, |world| async move {
+        let old = key("one", "default", "old");
+        let put = world.put(&old, "1").await;
+        for name in ["a", "b", "c"] {
+            world.put(&key("one", "default", name), name).await;
+        }
+        let from = world.hub.version();
+        world
+            .hub
+            .commit(crate::Txn::default().delete(&put))
+            .await
+            .unwrap();
+        let (events, _) = world.hub.recent_after(from, 10).unwrap();
+        let deleted = &events[0];
+        assert!(deleted.is_delete() && !deleted.object().same_state(&put));
+        assert_eq!(deleted.object().key(), &old);
+        assert_eq!(deleted.previous().unwrap().json(), put.json());
+        assert!(deleted.version() > from);
+    });
+}
