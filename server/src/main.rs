@@ -34,6 +34,10 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// whatever blocks runs elsewhere.
 const WORKERS_MAX: usize = 8;
 
+/// The stack of a thread: what the deepest document that a client may send needs in a debug build
+/// (a YAML document), and room. Only what is touched takes memory.
+const THREAD_STACK_BYTES: usize = 8 << 20;
+
 fn main() -> ExitCode {
     let (cli, notes) = match flags::parse(std::env::args()) {
         Ok(parsed) => parsed,
@@ -109,6 +113,7 @@ fn start(flags: StartFlags) -> Result<()> {
     process::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers())
+        .thread_stack_size(THREAD_STACK_BYTES)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;

@@ -67,6 +67,14 @@ pub const SUITES: &[Suite] = &[
         chunk: 250,
     },
     Suite {
+        name: "fuzz",
+        about: "every parser of client bytes under random input: no panic, no hang, read = written",
+        package: "hanse-api",
+        target: &["--test", "fuzz"],
+        filter: "no_parser",
+        chunk: 5_000,
+    },
+    Suite {
         name: "full-disk",
         about: "a simulated disk that takes no more in the middle of anything",
         package: "hanse-store-redb",

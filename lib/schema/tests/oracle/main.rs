@@ -218,6 +218,14 @@ fn object_round(oracle: &mut Oracle, random: &mut Random, report: &mut Report, s
         return;
     }
     let outcome = compiled.validate_cel(&object, old.as_ref(), hanse_schema::rules::OBJECT_BUDGET);
+    // Where the original stops by a panic of Go (it compares sets of objects by hashing them), its
+    // words are no answer that anybody could want.
+    let stopped = answer["rules"]
+        .to_string()
+        .contains("internal error: runtime error");
+    if stopped {
+        return;
+    }
     let ours = errors(&outcome.errors);
     report.compare("rules", &question, &ours, &oracle_errors(&answer["rules"]));
 }
