@@ -99,6 +99,8 @@ pub mod names {
     pub const SYNCER_GROUP: &str = "system:hanse:sites:";
     /// Field manager of a syncer below.
     pub const FIELD_MANAGER: &str = "hanse-syncer";
+    /// Field manager of what a namespace below begins with.
+    pub const DEFAULTS_MANAGER: &str = "hanse-syncer-defaults";
 }
 
 /// Longest `sites.hanse.dev/status` line in bytes (rule 11).

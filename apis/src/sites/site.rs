@@ -19,6 +19,9 @@ api_type! {
         /// Whether the end of a Lost site's objects may be promised rather than seen: Tombstone
         /// frees the tenant's object once the deletion is durable in the inbox, Wait keeps it.
         lost_deletion: String {"enum": ["Tombstone", "Wait"]};
+        /// Kinds outside of namespaces that tenants may send here, as PLURAL.GROUP, or PLURAL for
+        /// the core group: such an object is everybody's in the cluster. None when it is empty.
+        cluster_scoped: Vec<String> {"x-kubernetes-list-type": "set", "maxItems": 256};
         /// When the end of many objects at once is parked until the operator confirms it.
         mass_change: MassChange;
     }

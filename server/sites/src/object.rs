@@ -39,6 +39,8 @@ pub struct SiteRef {
     pub tombstones: bool,
     /// Whether its syncer holds removals back.
     pub parked: bool,
+    /// Kinds outside of namespaces that it takes.
+    pub cluster_scoped: Vec<String>,
 }
 
 /// What an object shall have.
@@ -213,6 +215,7 @@ fn site_ref(site: &Object) -> SiteRef {
         lost_since: status.contact_since,
         tombstones: spec.lost_deletion != "Wait",
         parked: !status.parked.is_empty(),
+        cluster_scoped: spec.cluster_scoped,
     }
 }
 
@@ -296,6 +299,11 @@ impl Work<'_> {
         share: Option<(&str, i64)>,
     ) -> Result<Part, DocumentError> {
         let mut part = Part::new(site, place);
+        if let Some(kind) = self.unwelcome(place) {
+            let message = format!("the site takes no {kind}: its spec.clusterScoped lists what");
+            part.refuse(self.refusal(site, "NotAccepted", message));
+            return Ok(part);
+        }
         let Some(key) = inbox::name_key(self.sites, &place.inbox) else {
             self.turn.again_in(SOON);
             return Ok(part);
@@ -360,18 +368,32 @@ impl Work<'_> {
         Ok(part)
     }
 
-    /// What is said of an object that no Manifest can hold, since when it is so.
+    /// The kind of an object outside of namespaces that the site does not take.
+    fn unwelcome(&self, place: &SiteRef) -> Option<String> {
+        let of = &self.source;
+        let kind = match of.group.as_str() {
+            "" => of.resource.clone(),
+            group => format!("{}.{group}", of.resource),
+        };
+        (of.namespace.is_empty() && !place.cluster_scoped.contains(&kind)).then_some(kind)
+    }
+
     fn too_large(&self, site: &str) -> ApplyError {
-        const REASON: &str = "TooLarge";
+        let message = "the object and its envelope are larger than 1 MiB";
+        self.refusal(site, "TooLarge", message.into())
+    }
+
+    /// What is said of an object that is not sent, since when it is so.
+    fn refusal(&self, site: &str, reason: &str, message: String) -> ApplyError {
         let told = self.told();
         let known = told.sites.iter().find(|d| d.site == site);
         let known = known.and_then(|d| d.error.as_ref());
         let since = known
-            .filter(|e| e.reason == REASON)
+            .filter(|e| e.reason == reason)
             .map(|e| e.since.clone());
         ApplyError {
-            reason: REASON.into(),
-            message: "the object and its envelope are larger than 1 MiB".into(),
+            reason: reason.into(),
+            message,
             since: since.unwrap_or_else(|| self.sites.now()),
             ..ApplyError::default()
         }

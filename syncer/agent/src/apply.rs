@@ -10,7 +10,8 @@ use hanse_apis::sites::{ApplyError, ManifestSpec, names};
 use hanse_client::Error;
 use hanse_projection::dress;
 use hanse_projection::names::{
-    Ownership, locator_line, namespace_locator_line, namespace_object, ownership,
+    Ownership, locator_line, namespace_defaults, namespace_locator_line, namespace_object,
+    ownership,
 };
 use hanse_projection::owned::{self, Conflict};
 use hanse_reconcile::Outcome;
@@ -219,11 +220,19 @@ async fn ensure_namespace(
         return Ok(None);
     }
     let line = namespace_locator_line(&spec.source);
-    if let Some(live) = shared
+    let found = shared
         .site
         .find(&namespaces(), "", &target.namespace)
-        .await?
-    {
+        .await?;
+    if found.is_none() {
+        // Once, under a name of its own: from then on it is the site's.
+        let defaults = namespace_defaults(target);
+        shared
+            .site
+            .apply(&namespaces(), &defaults, names::DEFAULTS_MANAGER, false)
+            .await?;
+    }
+    if let Some(live) = found {
         if live["metadata"].get("deletionTimestamp").is_some() {
             return Err(Error::Unreachable(
                 "the namespace is still being deleted".into(),

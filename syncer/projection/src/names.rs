@@ -147,6 +147,19 @@ pub fn namespace_object(target: &Target, site: &str, line: &str) -> Value {
     })
 }
 
+/// What the namespace below begins with and its site may change: Pods of tenants do not reach into
+/// the nodes.
+#[must_use]
+pub fn namespace_defaults(target: &Target) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {
+            "name": target.namespace,
+            "labels": {"pod-security.kubernetes.io/enforce": "baseline"},
+        },
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

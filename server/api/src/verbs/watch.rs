@@ -67,6 +67,11 @@ pub fn watch(
     Ok(Answer::with_body(200, JSON, body))
 }
 
+/// Constants of the hash FNV-1a.
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+/// See [`FNV_OFFSET`].
+const FNV_PRIME: u64 = 0x0100_0000_01b3;
+
 /// Where a watch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Begin {
@@ -287,10 +292,14 @@ impl Stream {
             Form::PartialMetadata(MetaVersion::V1Beta1) => 2,
             Form::PartialMetadataList(_) | Form::Table(_) => return None,
         };
-        let hash = self.renderer.def.schema.hash;
+        let def = &self.renderer.def;
         let mut schema = [0; 8];
-        schema.copy_from_slice(&hash[..8]);
-        Some(u64::from_le_bytes(schema) ^ form)
+        schema.copy_from_slice(&def.schema.hash[..8]);
+        // Versions of a kind may have one schema; their frames differ in `apiVersion` all the same.
+        let version = def.version.bytes().fold(FNV_OFFSET, |number, byte| {
+            (number ^ u64::from(byte)).wrapping_mul(FNV_PRIME)
+        });
+        Some((u64::from_le_bytes(schema) ^ version).rotate_left(2) ^ form)
     }
 
     fn write_event(&mut self, kind: EventType, object: &Object, frame: &mut Vec<u8>) {

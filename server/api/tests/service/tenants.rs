@@ -182,3 +182,27 @@ async fn who_cannot_look_is_not_told_what_is_there() {
     let texts: Vec<&Value> = anonymous.map(|answer| &answer.body["message"]).collect();
     assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
 }
+
+#[tokio::test]
+async fn a_forged_token_stays_in_its_list() {
+    let world = World::new().await;
+    let (victim, evil) = (workspace(&world, "victim").await, own(&world, "evil").await);
+    let line = format!("GET /clusters/{evil}/api/v1/configmaps");
+    let (_, whole) = world.ask_as(NOBODY, &line, None).await;
+    let version = whole["metadata"]["resourceVersion"].as_str().unwrap();
+    for key in [
+        format!("{victim}/default/a"),
+        "0".into(),
+        "root/default/a".into(),
+        "zz".into(),
+    ] {
+        let token = hanse_wire::continue_token::Token::after(&key, version.parse().unwrap());
+        let line = format!("{line}?limit=500&continue={}", token.encode());
+        let (code, list) = world.ask_as(NOBODY, &line, None).await;
+        assert!(matches!(code, 200 | 400), "{key}: {list}");
+        for object in list["items"].as_array().into_iter().flatten() {
+            let from = &object["metadata"]["annotations"]["kcp.io/cluster"];
+            assert_eq!(*from, evil, "{key}");
+        }
+    }
+}

@@ -234,3 +234,40 @@ async fn watches_end_when_what_is_served_changes() {
     assert_eq!(world.ask(&format!("GET {WIDGETS}"), None).await.0, 404);
     drop(other);
 }
+
+#[tokio::test]
+async fn each_version_is_told_of_in_its_own_words() {
+    let world = World::new().await;
+    let mut crd = widgets("a");
+    let mut second = crd["spec"]["versions"][0].clone();
+    second["name"] = "v2".into();
+    second["storage"] = false.into();
+    crd["spec"]["versions"].as_array_mut().unwrap().push(second);
+    let names = crd["spec"]["names"].clone();
+    let (code, made) = world.ask(&format!("POST {CRDS}"), Some(crd)).await;
+    assert_eq!(code, 201, "{made}");
+    let established = json!({"status": {"acceptedNames": names, "conditions": [{
+        "type": "Established", "status": "True", "reason": "InitialNamesAccepted", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
+    let line = format!("PATCH {CRDS}/widgets.example.com/status");
+    let merge = [("content-type", "application/merge-patch+json")];
+    let answer = world.ask_with(&line, &merge, Some(established)).await;
+    assert_eq!(answer.code, 200, "{}", answer.body);
+    let at = |version: &str| format!("/apis/example.com/{version}/widgets");
+    let mut watches = Vec::new();
+    for version in ["v1", "v2"] {
+        let line = format!("GET {}?watch=1", at(version));
+        watches.push((version, Watch::at(&world, &line).await));
+    }
+    let object = json!({"apiVersion": "example.com/v1", "kind": "Widget",
+        "metadata": {"name": "w"}});
+    let (code, made) = world.ask(&format!("POST {}", at("v1")), Some(object)).await;
+    assert_eq!(code, 201, "{made}");
+    for (version, watch) in &mut watches {
+        let event = watch.next().await.unwrap();
+        assert_eq!(
+            event["object"]["apiVersion"],
+            format!("example.com/{version}")
+        );
+    }
+}

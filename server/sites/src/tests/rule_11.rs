@@ -90,6 +90,32 @@ fn a_kind_without_status_says_it_too_and_what_is_too_large_stays_above() {
 }
 
 #[test]
+fn what_is_outside_of_namespaces_travels_where_the_site_takes_it() {
+    play(|w| async move {
+        let a = w.site("a", json!({})).await;
+        let b = w
+            .site("b", json!({"clusterScoped": ["issuers.certs.test"]}))
+            .await;
+        let issuers = json!([{"group": "certs.test", "resource": "issuers"}]);
+        w.placement("p", json!({"objects": issuers})).await;
+        let of = ResourceId::new("certs.test", "issuers", "abc");
+        let issuer = json!({
+            "apiVersion": "certs.test/v1", "kind": "Issuer", "metadata": {"name": "everywhere"},
+        });
+        w.create(HOME, &of, issuer).await;
+        w.wait(2).await;
+        assert!(w.manifests(&a).is_empty());
+        assert_eq!(w.manifests(&b).len(), 1);
+        let projection = &w.list(&w.sites.ids.projections, HOME)[0];
+        let detail = projection["status"]["sites"].as_array().unwrap();
+        let refused = detail.iter().find(|site| site["site"] == "a").unwrap();
+        assert_eq!(refused["error"]["reason"], "NotAccepted");
+        let why = refused["error"]["message"].as_str().unwrap();
+        assert!(why.contains("takes no issuers.certs.test"), "{why}");
+    });
+}
+
+#[test]
 fn the_line_is_one_line_of_at_most_256_bytes() {
     play(|w| async move {
         let a = w.site("a", json!({})).await;

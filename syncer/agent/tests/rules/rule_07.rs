@@ -55,7 +55,11 @@ fn a_namespace_that_lost_its_marks_does_not_stay_lost() {
         w.place("shop", "web", json!({"replicas": 1}), same).await;
         w.wait(5).await;
         let ns = target(&[5; 32], &source("shop", "web")).namespace;
-        let before = w.site.api().get(&namespaces(), "", &ns).await.unwrap();
+        let mut before = w.site.api().get(&namespaces(), "", &ns).await.unwrap();
+        // What the namespace began with is the site's: taken off, it stays off.
+        let labels = before["metadata"]["labels"].as_object_mut().unwrap();
+        let level = labels.remove("pod-security.kubernetes.io/enforce");
+        assert_eq!(level, Some(json!("baseline")));
         for meta in [json!({"labels": null}), json!({"annotations": null})] {
             let patch = json!({"metadata": meta});
             let site = w.site.api();
