@@ -2,6 +2,8 @@
 //! inside what is now one unit become the unit. The other direction needs nothing: the manager of a
 //! former unit owns the field itself and none of what is inside, as in Kubernetes.
 
+use std::collections::BTreeMap;
+
 use hanse_json::Value;
 
 use super::step_of;
@@ -19,12 +21,16 @@ fn level(schema: &TypeSchema, ty: TypeRef, value: Option<&Value>, set: &Set) -> 
     for step in set.members() {
         out.insert_member(step.clone());
     }
+    let items = items_by_step(schema, ty, value);
     for (step, below) in set.children() {
         let Some(ty_below) = super::type_below(schema, ty, step) else {
             out.insert_child(step.clone(), below.clone());
             continue;
         };
-        let inner = child(schema, ty, value, step);
+        let inner = match (value, step) {
+            (Some(Value::Object(fields)), PathElement::Field(name)) => fields.get(name),
+            _ => items.get(step).copied(),
+        };
         if is_unit(schema, ty_below, inner) {
             out.insert_member(step.clone());
         } else {
@@ -42,20 +48,20 @@ fn is_unit(schema: &TypeSchema, ty: TypeRef, value: Option<&Value>) -> bool {
     }
 }
 
-fn child<'v>(
+/// The items of a list, the first of each step: looked up once, not once for each step.
+fn items_by_step<'v>(
     schema: &TypeSchema,
     ty: TypeRef,
     value: Option<&'v Value>,
-    step: &PathElement,
-) -> Option<&'v Value> {
-    match (value?, step) {
-        (Value::Object(fields), PathElement::Field(name)) => fields.get(name),
-        (Value::Array(items), _) => {
-            let list = schema.node(ty).list.as_ref()?;
-            items
-                .iter()
-                .find(|item| step_of(schema, list, item).is_ok_and(|s| s == *step))
+) -> BTreeMap<PathElement, &'v Value> {
+    let mut found = BTreeMap::new();
+    let (Some(Value::Array(items)), Some(list)) = (value, schema.node(ty).list.as_ref()) else {
+        return found;
+    };
+    for item in items {
+        if let Ok(step) = step_of(schema, list, item) {
+            found.entry(step).or_insert(item);
         }
-        _ => None,
     }
+    found
 }

@@ -290,3 +290,15 @@ fn applying_again_changes_nothing() {
         .expect("again");
     assert_eq!(s.live, before);
 }
+
+#[test]
+fn long_lists_are_not_looked_through_for_each_item() {
+    let ports = |name: &str| -> Value {
+        let ports = (0..8_000).map(|port| json!({"port": port, "name": name}));
+        json!({"ports": ports.collect::<Vec<_>>()})
+    };
+    let mut s = Script::new();
+    s.update("u", ports("a"));
+    s.apply("a", true, ports("b")).expect("forced");
+    assert_eq!(s.spec()["ports"][7_999]["name"], "b");
+}
