@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::describe::{Described, object};
 use super::{
-    Field, GROUP, ManifestSpec, ManifestStatus, PlacementSpec, PlacementStatus, ProjectionRuleSpec,
-    ProjectionSpec, ProjectionStatus, SiteSpec, SiteStatus, VERSION,
+    ComparisonSpec, ComparisonStatus, Field, GROUP, ManifestSpec, ManifestStatus, PlacementSpec,
+    PlacementStatus, ProjectionRuleSpec, ProjectionSpec, ProjectionStatus, SiteSpec, SiteStatus,
+    VERSION,
 };
 
 /// One printer column: name, type, JSON path, description, priority.
@@ -43,7 +44,8 @@ const AGE: Column = (
     0,
 );
 
-/// All kinds of the group; every one is cluster-scoped.
+/// All kinds of the group; every one is cluster-scoped, and all but [`super::COMPARISONS`] are
+/// stored.
 pub const KINDS: &[Kind] = &[
     Kind {
         kind: "Site",
@@ -217,6 +219,16 @@ pub const KINDS: &[Kind] = &[
         ],
     },
     Kind {
+        kind: "Comparison",
+        plural: super::COMPARISONS,
+        singular: "comparison",
+        short: &[],
+        about: "Comparison asks how a syncer's hash tree differs from its inbox's.",
+        spec: ComparisonSpec::schema,
+        status: Some(ComparisonStatus::schema),
+        columns: &[AGE],
+    },
+    Kind {
         kind: "ProjectionRule",
         plural: "projectionrules",
         singular: "projectionrule",
@@ -295,7 +307,7 @@ impl Kind {
         out.insert("served".into(), json!(true));
         out.insert("storage".into(), json!(true));
         out.insert("additionalPrinterColumns".into(), Value::Array(columns));
-        if self.status.is_some() {
+        if self.status.is_some() && !super::is_review(GROUP, self.plural) {
             out.insert("subresources".into(), json!({"status": {}}));
         }
         out
@@ -401,6 +413,7 @@ pub fn root_rbac() -> Vec<Value> {
             "sites/status", "placements/status"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": [GROUP], "resources": ["manifests", "manifests/status"],
          "verbs": ["get", "list", "watch", "update", "patch"]},
+        {"apiGroups": [GROUP], "resources": [super::COMPARISONS], "verbs": ["create"]},
     ]);
     let bind_rules = json!([{
         "apiGroups": ["apis.kcp.io"], "resources": ["apiexports"],

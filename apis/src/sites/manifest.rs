@@ -77,6 +77,8 @@ api_type! {
         replicas: Option<i64>;
         /// The object's status as it stands below.
         status: Value;
+        /// Digest of this report, by which both sides know that it arrived.
+        digest: String {"maxLength": 64};
         /// When any of this last changed, by the site's clock.
         observed: String {"format": "date-time"};
     }

@@ -7,6 +7,7 @@
 //! the rooms above work on the tree of one write and read `spec` and `status` through
 //! [`read`] and [`write`].
 
+mod comparison;
 mod describe;
 pub mod kinds;
 mod manifest;
@@ -15,6 +16,7 @@ mod projection;
 mod rule;
 mod site;
 
+pub use comparison::{ComparisonBucket, ComparisonLeaf, ComparisonSpec, ComparisonStatus};
 pub use describe::{Condition, Field, LabelSelector, Requirement, set_condition};
 pub use manifest::{ApplyError, ManifestSpec, ManifestStatus, Source, Target};
 pub use placement::{
@@ -73,6 +75,8 @@ pub mod names {
     pub const SYNCER_ANNOTATION: &str = "sites.hanse.dev/syncer-version";
     /// Annotation on a Lease, by the hub: what the operator says of mass changes, as JSON.
     pub const MASS_CHANGE_ANNOTATION: &str = "sites.hanse.dev/mass-change";
+    /// Annotation on a Lease, by the syncer: the root of its hash tree.
+    pub const TREE_ANNOTATION: &str = "sites.hanse.dev/tree";
     /// Annotation on a Lease, by the syncer: what waits for the operator, empty when nothing does.
     pub const PARKED_ANNOTATION: &str = "sites.hanse.dev/parked";
     /// Annotation on a Lease, by the syncer: since when.
@@ -101,6 +105,15 @@ pub mod names {
     pub const FIELD_MANAGER: &str = "hanse-syncer";
     /// Field manager of what a namespace below begins with.
     pub const DEFAULTS_MANAGER: &str = "hanse-syncer-defaults";
+}
+
+/// Plural name of the group's review: created, answered and never stored.
+pub const COMPARISONS: &str = "comparisons";
+
+/// Whether a resource is the group's review.
+#[must_use]
+pub fn is_review(group: &str, plural: &str) -> bool {
+    group == GROUP && plural == COMPARISONS
 }
 
 /// Longest `sites.hanse.dev/status` line in bytes (rule 11).

@@ -65,11 +65,15 @@ api_type! {
         last_contact: String {"format": "date-time"};
         /// How many objects are sent to the site.
         objects: i64;
+        /// The root of the hash tree in which hub and site last agreed: both held the same.
+        converged_root: String {"maxLength": 64};
+        /// When they agreed in it first.
+        converged_time: String {"format": "date-time"};
         /// How many of what are to go and wait for the operator; empty when nothing does.
         parked: String {"maxLength": 4096};
         /// Since when they wait; written into spec.massChange.confirmed it lets them go.
         parked_since: String {"format": "date-time"};
-        /// Joined, Connected, Parked, Ready.
+        /// Joined, Connected, Converged, Parked, Ready.
         conditions: Vec<Condition>
             {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]};
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use hanse_e2e::fleet::{Fleet, PATIENCE};
+use hanse_e2e::fleet::{Fleet, PATIENCE, PLATFORM};
 use hanse_e2e::http::Client;
 use hanse_e2e::wait;
 use serde_json::{Value, json};
@@ -133,7 +133,17 @@ pub async fn the_syncer_may_die_at_any_moment_of_a_roll_out(pair: &mut Pair) -> 
     let found = equal(&pair.fleet, "rolls", &above).await;
     let found = found.with_context(|| format!("seed {seed}"))?;
     ensure!(found == wanted, "seed {seed}: {found:?}\n{wanted:?}");
-    pair.fleet.contact("near", "Live").await
+    pair.fleet.contact("near", "Live").await?;
+    // Equal roots prove it without looking at a single object.
+    let platform = pair.fleet.hub.kubectl(PLATFORM)?;
+    let wait = [
+        "wait",
+        "--for=condition=Converged",
+        "--timeout=60s",
+        "site",
+        "near",
+    ];
+    platform.ok(&wait).await.map(|_| ())
 }
 
 pub async fn the_hub_may_die_at_any_moment_of_a_roll_out(pair: &mut Pair) -> Result<()> {

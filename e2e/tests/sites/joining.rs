@@ -7,15 +7,18 @@ use hanse_e2e::fleet::{PATIENCE, PLATFORM};
 use hanse_e2e::http::Client;
 use hanse_e2e::hub::Syncer;
 use hanse_e2e::wait;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{MAPS, Pair};
+use super::{MAPS, Pair, map, maps};
 
 /// Life of the far site's certificates: renewed after two thirds of it.
 pub const CERTIFICATE_SECONDS: u64 = 60;
 
 pub async fn one_token_joins_one_cluster_and_reaches_nothing_else(pair: &mut Pair) -> Result<()> {
+    let tenant = pair.tenant("tokens", &[], maps(), &["near"]).await?;
+    tenant.apply(&map("a", "1").to_string()).await?;
     let fleet = &pair.fleet;
+    fleet.below("near", "tokens", (MAPS, "a"), |_| true).await?;
     let member = fleet.site("near")?;
     // The same token again, from another directory: another key, so another request.
     let again = fleet.hub.scratch().join("again");
@@ -60,8 +63,27 @@ pub async fn one_token_joins_one_cluster_and_reaches_nothing_else(pair: &mut Pai
     let client = Client::connect(&access)?;
     let get = async |path: String| -> Result<u16> { Ok(client.get(&path).await?.status.as_u16()) };
     let manifests = "apis/sites.hanse.dev/v1alpha1/manifests";
-    let shop = fleet.cluster_of("shop").await?;
+    let shop = fleet.cluster_of("tokens").await?;
     assert_eq!(get(format!("/clusters/{inbox}/{manifests}")).await?, 200);
+    // It may ask how its tree differs, and only there; the answer is stored nowhere.
+    let ask = json!({
+        "apiVersion": "sites.hanse.dev/v1alpha1", "kind": "Comparison",
+        "metadata": {"name": "syncer"}, "spec": {"buckets": vec!["0".repeat(32); 256]},
+    });
+    let compare =
+        |cluster: &str| format!("/clusters/{cluster}/apis/sites.hanse.dev/v1alpha1/comparisons");
+    let told = client.post(&compare(&inbox), &ask).await?.success()?;
+    let told = &told["status"];
+    assert!(
+        told["version"].is_string() && told["root"].is_string(),
+        "{told}"
+    );
+    assert!(
+        told["buckets"][0]["leaves"][0]["name"].is_string(),
+        "{told}"
+    );
+    let refused = client.post(&compare(&shop), &ask).await?;
+    assert_eq!(refused.status.as_u16(), 403);
     let elsewhere = [
         format!("/clusters/{inbox}/api/v1/secrets"),
         format!("/clusters/{shop}/{MAPS}"),

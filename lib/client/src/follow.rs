@@ -91,6 +91,15 @@ impl Follow {
         &self.version
     }
 
+    /// Goes on from a version up to which the caller has made up for everything by itself: after a
+    /// 410 that spares the list.
+    pub fn resume_at(&mut self, version: String) {
+        self.version = version;
+        self.state = State::Waiting;
+        self.resume = None;
+        self.pause = RETRY_FIRST;
+    }
+
     /// Waits for the next notice. Never ends by itself; dropping the wait loses nothing.
     pub async fn next(&mut self) -> Notice {
         loop {

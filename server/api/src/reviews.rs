@@ -42,12 +42,28 @@ pub fn answer(w: &Writing<'_>, mut review: Value) -> Result<Value> {
             set(&mut review, &["spec"], json!({}));
             set(&mut review, &["metadata"], json!({}));
         }
+        _ if hanse_apis::sites::is_review(&w.target.def.group, &w.target.def.plural) => {
+            let status = comparison(w, &review)?;
+            set(&mut review, &["status"], status);
+            set(&mut review, &["spec"], json!({"buckets": []}));
+        }
         _ => {
             let status = access_review(w, &review, kind)?;
             set(&mut review, &["status"], status);
         }
     }
     Ok(review)
+}
+
+/// How a syncer's tree differs from what its inbox holds.
+fn comparison(w: &Writing<'_>, review: &Value) -> Result<Value> {
+    let unknown = || Status::bad_request("nothing is compared here");
+    let sites = w.service.sites.as_ref().ok_or_else(unknown)?;
+    let cluster = w.call.cluster.as_ref().ok_or_else(unknown)?;
+    let buckets = texts(review, &["spec", "buckets"]);
+    let status = sites.compare(cluster, &buckets);
+    let status = status.map_err(|error| Status::internal(error.to_string()))?;
+    Ok(json!(status))
 }
 
 fn token_review(w: &Writing<'_>, review: &Value) -> Result<Value> {

@@ -119,6 +119,7 @@ fn define(from: &Definition<'_>) -> Result<ResourceDef, String> {
     let storage_version = stored
         .and_then(|v| get_str(v, &["name"]))
         .unwrap_or(version);
+    let review = hanse_apis::sites::is_review(group, text("plural"));
     let list = |name: &str| -> Vec<SmolStr> {
         let items = get_array(from.names, &[name])
             .iter()
@@ -135,13 +136,14 @@ fn define(from: &Definition<'_>) -> Result<ResourceDef, String> {
         namespaced: get_str(from.spec, &["scope"]) == Some("Namespaced"),
         short_names: list("shortNames"),
         categories: list("categories"),
-        verbs: CUSTOM_VERBS,
+        verbs: if review { &["create"] } else { CUSTOM_VERBS },
         subresources: subresources(from.entry),
         schema: compile(group, kind, from.schema)?,
         columns: Columns::Printer(columns(from.entry)),
         selectable: selectable(from.entry),
         flags: Flags {
-            generation: true,
+            generation: !review,
+            review,
             strategic_merge: native_merge_table(group, kind).is_some(),
             ..Flags::default()
         },

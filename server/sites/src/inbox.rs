@@ -3,7 +3,9 @@
 //! Invariant: the syncer's group is bound here and nowhere else. The key of the names below lies
 //! in a Secret that no role here opens.
 
-use hanse_apis::sites::{GROUP, INBOX_PREFIX, INBOX_TYPE, MassChange, SiteSpec, names};
+use hanse_apis::sites::{
+    COMPARISONS, GROUP, INBOX_PREFIX, INBOX_TYPE, MassChange, SiteSpec, names,
+};
 use hanse_cache::{ClusterName, DocumentError, Object};
 use hanse_projection::names::KEY_BYTES;
 use hanse_rules::hash;
@@ -150,6 +152,7 @@ fn syncer_rules() -> Value {
          "verbs": ["get", "list", "watch", "update", "patch"]},
         {"apiGroups": [GROUP], "resources": ["manifests/status"],
          "verbs": ["get", "update", "patch"]},
+        {"apiGroups": [GROUP], "resources": [COMPARISONS], "verbs": ["create"]},
         {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
          "resourceNames": [names::LEASE], "verbs": ["get", "update", "patch"]},
         {"apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests"],

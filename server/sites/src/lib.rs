@@ -10,6 +10,7 @@
 
 mod bootstrap;
 mod certificates;
+mod compare;
 mod follow;
 pub mod ids;
 mod inbox;

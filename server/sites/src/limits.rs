@@ -19,6 +19,8 @@ pub const REQUEST_KEPT: Duration = Duration::from_secs(3600);
 /// A body that no Manifest needs is kept this long: twice as long as the log reaches back, so that
 /// watches resume over states that had it.
 pub const BODIES_KEPT: Duration = Duration::from_secs(1200);
+/// Manifests that the answer to a comparison names; a list is cheaper beyond.
+pub const COMPARED: usize = 5_000;
 /// A count that only informs is written this much later, together with others.
 pub const COUNT_PAUSE: Duration = Duration::from_secs(1);
 /// Something that must come soon is looked for again after this.

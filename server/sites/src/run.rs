@@ -20,6 +20,7 @@ use hanse_seams::{Seams, Shutdown};
 use hanse_tenancy::Tenancy;
 use parking_lot::Mutex;
 
+use crate::compare::Trees;
 use crate::follow::Follows;
 use crate::ids::Ids;
 use crate::limits::{BODIES_KEPT, COUNT_PAUSE, EVENTS, WORKERS};
@@ -125,6 +126,10 @@ pub struct Sites {
     queue: Queue<Key>,
     inboxes: Mutex<BTreeMap<ClusterName, (ClusterName, Arc<str>)>>,
     heard: Mutex<BTreeMap<ClusterName, (String, i64)>>,
+    /// What the inboxes hold, as hash trees.
+    pub(crate) trees: Mutex<Trees>,
+    /// Since when a site's tree differs (seconds since 1970).
+    pub(crate) differs: Mutex<BTreeMap<ClusterName, i64>>,
     /// What placed objects need.
     pub(crate) follows: Mutex<Follows>,
     /// Bodies that were spare at a moment (monotonic).
@@ -156,6 +161,8 @@ impl Sites {
             queue,
             inboxes: Mutex::new(BTreeMap::new()),
             heard: Mutex::new(BTreeMap::new()),
+            trees: Mutex::new(Trees::default()),
+            differs: Mutex::new(BTreeMap::new()),
             follows: Mutex::new(Follows::default()),
             spare: Mutex::new(None),
         }))
@@ -253,6 +260,7 @@ impl Sites {
 
     fn look_at_everything(&self) {
         let view = self.tenancy.view();
+        self.plant();
         self.remember_followers();
         self.queue.add(Key::Bodies);
         for site in view.list(&self.ids.sites, &Scope::Wildcard) {
@@ -274,6 +282,9 @@ impl Sites {
     }
 
     fn concerns(&self, event: &Event) {
+        if event.object().key().resource == self.ids.manifests {
+            self.grow(event);
+        }
         self.look_at(event.object(), event.previous());
         let key = event.object().key();
         if event.is_delete() && key.resource == self.ids.manifests {

@@ -98,6 +98,14 @@ fn heard(
     status.parked = fact(names::PARKED_ANNOTATION);
     status.parked_since = fact(names::PARKED_SINCE_ANNOTATION);
     let now = sites.seconds();
+    converged(
+        sites,
+        status,
+        spec,
+        inbox,
+        &fact(names::TREE_ANNOTATION),
+        now,
+    );
     let derived = contact(last, now, &spec.times);
     let lost = derived.contact == Contact::Lost;
     // Late is derived where it is shown: a site that is heard again in time costs no write.
@@ -113,6 +121,46 @@ fn heard(
         let seconds = u64::try_from(left).unwrap_or(0);
         turn.again_in(Duration::from_secs(seconds) + Duration::from_millis(100));
     }
+}
+
+/// Whether hub and site hold the same: proof of convergence, and of its absence. While it works a
+/// site is behind for a moment at nearly every look; what lasts for three signs of life is told.
+fn converged(
+    sites: &Sites,
+    status: &mut SiteStatus,
+    spec: &SiteSpec,
+    inbox: &ClusterName,
+    theirs: &str,
+    now: i64,
+) {
+    if theirs.is_empty() {
+        return;
+    }
+    let mut differs = sites.differs.lock();
+    let (state, reason, message) = if theirs == sites.root(inbox) {
+        differs.remove(inbox);
+        if status.converged_root != theirs {
+            theirs.clone_into(&mut status.converged_root);
+            status.converged_time = sites.time(now);
+        }
+        ("True", "Equal", "")
+    } else {
+        let since = *differs.entry(inbox.clone()).or_insert(now);
+        if now - since < 3 * spec.times.lease() {
+            return;
+        }
+        let message = "the site does not hold what its inbox holds";
+        ("False", "Differs", message)
+    };
+    let condition = Condition {
+        r#type: "Converged".into(),
+        status: state.into(),
+        reason: reason.into(),
+        message: message.into(),
+        last_transition_time: sites.now(),
+        observed_generation: 0,
+    };
+    set_condition(&mut status.conditions, condition);
 }
 
 fn conditions(sites: &Sites, status: &mut SiteStatus) {

@@ -34,6 +34,8 @@ pub struct Guard {
     ended: VecDeque<Duration>,
     /// Removals that may go on.
     allowed: BTreeSet<Arc<str>>,
+    /// Those of them that the operator has confirmed: they count for nothing that comes later.
+    confirmed: BTreeSet<Arc<str>>,
     /// What is held, if anything.
     parked: Option<Parked>,
 }
@@ -150,7 +152,8 @@ pub fn held() -> ApplyError {
 pub fn ended(shared: &Shared, name: &str) {
     let mut guard = shared.guard.lock();
     // What was never below has nothing to count.
-    if guard.allowed.remove(name) {
+    let confirmed = guard.confirmed.remove(name);
+    if guard.allowed.remove(name) && !confirmed {
         guard.ended.push_back(shared.seams.clock.monotonic());
     }
 }
@@ -184,6 +187,8 @@ pub fn heard(shared: &Shared, lease: &Value) {
             "the operator has confirmed a mass change"
         );
         guard.allowed.extend(all.iter().cloned());
+        guard.confirmed.extend(all.iter().cloned());
+        guard.ended.clear();
         guard.parked = None;
         drop(guard);
         all.into_iter().for_each(|name| shared.work.add(name));
@@ -230,7 +235,8 @@ fn judge(shared: &Shared) {
                 *kinds.entry(kind).or_default() += 1;
             }
         }
-        let under_way = guard.allowed.len() + guard.ended.len();
+        let under_way =
+            guard.allowed.len().saturating_sub(guard.confirmed.len()) + guard.ended.len();
         let here = table.iter().filter(|(_, e)| stands(e)).count();
         let total = here + guard.ended.len();
         let going = waiting.len() + under_way;

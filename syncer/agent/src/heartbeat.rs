@@ -12,8 +12,8 @@ use hanse_reconcile::lease::{Sign, interval, renew};
 
 use crate::agent::Shared;
 use crate::below::namespaces;
-use crate::guard;
 use crate::limits::LEASE_SECONDS;
+use crate::{gap, guard};
 
 /// What is said about a site.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +67,8 @@ pub async fn run(shared: Arc<Shared>) {
         let (since, what) = guard::parked(&shared)
             .map(|parked| (parked.since, parked.what))
             .unwrap_or_default();
+        sign.annotations
+            .push((names::TREE_ANNOTATION, gap::root(&shared)));
         sign.annotations.push((names::PARKED_ANNOTATION, what));
         sign.annotations
             .push((names::PARKED_SINCE_ANNOTATION, since));

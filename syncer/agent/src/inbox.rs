@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::agent::Shared;
 use crate::below;
+use crate::gap;
 use crate::guard;
 use crate::journal::Change;
 use crate::limits::{BATCH_INTENTS, PAGE_OBJECTS};
@@ -25,10 +26,17 @@ pub fn manifests() -> Resource {
 
 /// What a batch changes.
 #[derive(Default)]
-struct Batch {
+pub struct Batch {
     intents: BTreeMap<String, Vec<u8>>,
     entries: BTreeMap<String, Entry>,
     cursor: Option<String>,
+}
+
+impl Batch {
+    /// How many objects it changes.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
 }
 
 /// Follows the inbox until the agent stops.
@@ -48,14 +56,16 @@ pub async fn run(shared: Arc<Shared>) {
     let mut listed: Option<BTreeSet<String>> = None;
     loop {
         let mut batch = Batch::default();
+        let mut forgotten = false;
         let mut next = tokio::select! {
             biased;
             () = shared.stop.wait() => return,
             notice = follow.next() => Some(notice),
         };
         while let Some(notice) = next {
+            forgotten = matches!(&notice, Notice::Broken(error) if error.is_expired());
             take(&shared, &mut batch, &mut listed, notice);
-            if batch.entries.len() >= BATCH_INTENTS {
+            if forgotten || batch.entries.len() >= BATCH_INTENTS {
                 break;
             }
             next = shared.seams.timeout(Duration::ZERO, follow.next()).await;
@@ -64,6 +74,13 @@ pub async fn run(shared: Arc<Shared>) {
             batch.cursor = Some(follow.version().to_owned());
         }
         keep(&shared, batch).await;
+        if forgotten && gap::close(&shared, &mut follow).await {
+            let batch = Batch {
+                cursor: Some(follow.version().to_owned()),
+                ..Batch::default()
+            };
+            keep(&shared, batch).await;
+        }
     }
 }
 
@@ -109,7 +126,8 @@ fn current(shared: &Shared, batch: &Batch, name: &str) -> Option<Entry> {
     }
 }
 
-fn seen(shared: &Shared, batch: &mut Batch, name: String, manifest: &Value) {
+/// Takes in a Manifest as it is now.
+pub fn seen(shared: &Shared, batch: &mut Batch, name: String, manifest: &Value) {
     let spec: ManifestSpec = match sites::read(manifest, "spec") {
         Ok(spec) => spec,
         Err(error) => {
@@ -169,7 +187,7 @@ fn seen(shared: &Shared, batch: &mut Batch, name: String, manifest: &Value) {
 }
 
 /// A Manifest that is gone without our release: its object goes too, and nobody waits for it.
-fn vanished(shared: &Shared, batch: &mut Batch, name: &str) {
+pub fn vanished(shared: &Shared, batch: &mut Batch, name: &str) {
     let Some(mut entry) = current(shared, batch, name) else {
         return;
     };
@@ -182,7 +200,7 @@ fn vanished(shared: &Shared, batch: &mut Batch, name: &str) {
 }
 
 /// Writes a batch down, then acts on it.
-async fn keep(shared: &Arc<Shared>, batch: Batch) {
+pub async fn keep(shared: &Arc<Shared>, batch: Batch) {
     let Batch {
         intents,
         entries,

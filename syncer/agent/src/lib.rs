@@ -14,6 +14,7 @@ mod agent;
 mod apply;
 mod below;
 mod failure;
+mod gap;
 mod guard;
 mod heartbeat;
 mod inbox;

@@ -29,6 +29,7 @@ pub async fn reconcile(shared: Arc<Shared>, name: Arc<str>) -> Outcome {
         return Outcome::Done;
     }
     status.observed = shared.now();
+    status.digest.clone_from(&hash);
     let patch = json!([{"op": "add", "path": "/status", "value": status}]);
     match shared
         .hub
@@ -74,6 +75,7 @@ fn build(entry: &Entry) -> ManifestStatus {
         generation: entry.live_generation,
         replicas: entry.replicas,
         status,
+        digest: String::new(),
         observed: String::new(),
     }
 }

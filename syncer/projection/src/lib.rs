@@ -18,6 +18,7 @@ pub mod path;
 pub mod place;
 pub mod references;
 pub mod render;
+pub mod tree;
 
 pub use aggregate::{SiteView, aggregate};
 pub use contact::{Contact, contact};

@@ -24,6 +24,9 @@ use crate::request::{Request, Resource};
 /// Decides about a request before it is served.
 pub type Intercept = Box<dyn FnMut(&Request) -> Option<Error> + Send>;
 
+/// Answers a creation that is not stored: its body, all objects of another kind, the version.
+pub type Review = Box<dyn Fn(&Value, &[&Value], u64) -> Value + Send>;
+
 /// The server; cheap to clone, all clones are one.
 #[derive(Clone, Default)]
 pub struct Fake {
@@ -50,6 +53,7 @@ struct State {
     cut: bool,
     epoch: u64,
     intercept: Option<Intercept>,
+    reviews: BTreeMap<String, (String, Review)>,
     writes: u64,
 }
 
@@ -105,6 +109,13 @@ impl Fake {
         self.inner.changed.notify_waiters();
     }
 
+    /// Answers creations of `resource` from now on, looking at all objects of `of`.
+    pub fn review(&self, resource: &Resource, of: &Resource, review: Review) {
+        let of = format!("{}/{}", of.group, of.plural);
+        let mut state = self.inner.state.lock();
+        state.reviews.insert(resource.path(""), (of, review));
+    }
+
     /// Asks before each request from now on.
     pub fn intercept(&self, intercept: Option<Intercept>) {
         self.inner.state.lock().intercept = intercept;
@@ -129,6 +140,12 @@ impl Fake {
     fn serve_request(&self, request: &Request) -> Result<Value> {
         let mut state = self.inner.state.lock();
         state.admit(request)?;
+        if let Some((of, review)) = state.reviews.get(&request.path) {
+            let body = serde_json::from_slice(&request.body).unwrap_or_default();
+            let of = state.objects.iter().filter(|(key, _)| key.1 == *of);
+            let objects: Vec<&Value> = of.map(|(_, object)| object).collect();
+            return Ok(review(&body, &objects, state.version));
+        }
         let address = state.address(&request.path)?;
         let body: Value = if request.body.is_empty() {
             Value::Null

@@ -25,6 +25,7 @@ mod dependencies;
 mod joining;
 mod rule_01;
 mod rule_03;
+mod rule_05;
 mod rule_06;
 mod rule_11;
 mod rule_12;

@@ -96,6 +96,10 @@ fn many_are_parked_until_the_operator_confirms() {
         let hub = w.hub.api();
         let left = hub.list(&manifests(), &List::default()).await.unwrap();
         assert_eq!(left.items.len(), 2, "and their Manifests are released");
+        // What was confirmed counts for nothing that comes after it.
+        w.withdraw(&all[8..9]).await;
+        assert_eq!(w.standing().await, 1);
+        assert_eq!(w.told(names::PARKED_ANNOTATION).await, "");
     });
 }
 
