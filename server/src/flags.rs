@@ -11,9 +11,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// `hanse`: a control plane for control planes.
+/// A control plane for control planes: many logical clusters behind one Kubernetes-style API.
 #[derive(Debug, Parser)]
-#[command(name = "hanse", version, about, max_term_width = 100)]
+#[command(name = "hanse", version, max_term_width = 100, after_help = HELP)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -108,12 +108,21 @@ pub struct VerifyFlags {
     pub dump: Option<PathBuf>,
 }
 
+const HELP: &str = "\
+Examples:
+  hanse start                                   serve; state in ./.hanse
+  hanse dump --kubeconfig .hanse/admin.kubeconfig --output backup.jsonl
+  hanse verify --dump backup.jsonl
+
+`hanse COMMAND --help` says more. The kubectl plugins `kubectl ws` and `kubectl hanse` are for those
+who work in it, `hanse-syncer` for the physical clusters.";
+
 const START_HELP: &str = "\
 First steps:
   hanse start                                   serve on port 6443, state in ./.hanse
   export KUBECONFIG=.hanse/admin.kubeconfig     context `root` is the root workspace
   kubectl api-resources                         what this workspace serves
-  kubectl create workspace team-a               a workspace of its own (kcp's kubectl plugin)
+  kubectl ws create team-a --enter              a workspace of its own, and into it (our plugin)
 
 Contexts of admin.kubeconfig: `root` and `base` act as kcp-admin, `system:admin` and `shard-base`
 as shard-admin (group system:masters). `base` and `shard-base` carry no workspace in their URL.

@@ -30,9 +30,12 @@ const RENEW_AFTER_SECONDS: i64 = 86_400;
 /// Pause between attempts to reach a side that is needed to start.
 const START_PAUSE: Duration = Duration::from_secs(2);
 
-/// Keeps a physical cluster in step with its inbox at the hub.
+/// The agent in a physical cluster: applies what the hub's tenants place there, repairs it, and
+/// reports back.
+///
+/// It dials out to the hub and to its own cluster; nothing has to reach it.
 #[derive(Parser)]
-#[command(name = "hanse-syncer", version, about)]
+#[command(name = "hanse-syncer", version, max_term_width = 100, after_help = HELP)]
 struct Flags {
     /// Kubeconfig with the bootstrap token that `kubectl hanse site join` prints; its server is
     /// the site's inbox. Needed until the first certificate has been issued.
@@ -51,6 +54,17 @@ struct Flags {
     #[arg(long, value_name = "FILTER", default_value = "info", env = "HANSE_LOG")]
     log: String,
 }
+
+const HELP: &str = "\
+Examples:
+  kubectl hanse site join berlin -o kubeconfig > bootstrap.kubeconfig
+  hanse-syncer --hub-kubeconfig bootstrap.kubeconfig --site-kubeconfig berlin.kubeconfig \\
+      --state-dir ./berlin                      beside the cluster
+  kubectl hanse site join berlin | kubectl --kubeconfig berlin.kubeconfig apply -f -
+                                                inside of it, as a Deployment
+
+The bootstrap token can be used once, within an hour; afterwards it goes on with the certificate
+that it got for it, and the bootstrap kubeconfig is no longer needed.";
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
