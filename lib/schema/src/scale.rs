@@ -84,7 +84,8 @@ fn find<'v, S: AsRef<str>>(object: &'v Value, path: &[S]) -> Result<Option<&'v V
     Ok(Some(value))
 }
 
-const MAP: &str = "map[string]interface {}";
+/// As the accessor's message spells the type that it wants; Go prints a type with a space.
+const MAP: &str = "map[string]interface{}";
 
 /// Go's complaint about a value of another type.
 fn wrong_type(path: &str, value: &Value, wanted: &str) -> String {
@@ -95,7 +96,7 @@ fn wrong_type(path: &str, value: &Value, wanted: &str) -> String {
         Value::Number(n) => (go::float_v(n.as_f64().unwrap_or_default()), "float64"),
         Value::String(s) => (s.clone(), "string"),
         Value::Array(_) => (go::json(value), "[]interface {}"),
-        Value::Object(_) => (go::json(value), MAP),
+        Value::Object(_) => (go::json(value), "map[string]interface {}"),
     };
     format!("{path} accessor error: {shown} is of the type {got}, expected {wanted}")
 }

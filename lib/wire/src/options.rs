@@ -111,6 +111,14 @@ impl ListOptions {
     fn validate_watch(&self, errors: &mut ErrorList) {
         let path = Path::new("resourceVersionMatch");
         let wanted = self.resource_version_match.as_str();
+        // A watch from nowhere asks for what is there first, as if it had said so.
+        let from_nowhere = matches!(self.resource_version.as_str(), "" | "0")
+            && self.send_initial_events.is_none()
+            && wanted.is_empty();
+        if from_nowhere && !self.continue_token.is_empty() {
+            let why = "resourceVersionMatch is forbidden when continue is provided";
+            errors.push(FieldError::forbidden(&path, why));
+        }
         if self.send_initial_events.is_some() && wanted != MATCH_NOT_OLDER_THAN {
             let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
             errors.push(FieldError::forbidden(&path, why));
@@ -233,11 +241,7 @@ impl WriteOptions {
     pub fn from_query(query: &Query) -> Self {
         let text = |name: &str| query.get(name).unwrap_or_default().to_owned();
         WriteOptions {
-            dry_run: query
-                .all("dryRun")
-                .filter(|v| !v.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            dry_run: query.all("dryRun").map(str::to_owned).collect(),
             field_manager: text("fieldManager"),
             field_validation: text("fieldValidation"),
             force: query.flag("force"),
@@ -285,7 +289,7 @@ impl WriteOptions {
             "" | "Ignore" | "Warn" | "Strict"
         ) {
             let path = Path::new("fieldValidation");
-            let known = ["", "Ignore", "Warn", "Strict"];
+            let known = ["", "Ignore", "Strict", "Warn"];
             let value = self.field_validation.as_str();
             errors.push(FieldError::not_supported(&path, value, &known));
         }
@@ -349,11 +353,7 @@ impl DeleteOptions {
             grace_period_seconds: integer(query, "gracePeriodSeconds")?,
             orphan_dependents: query.flag("orphanDependents"),
             propagation_policy: query.get("propagationPolicy").map(str::to_owned),
-            dry_run: query
-                .all("dryRun")
-                .filter(|v| !v.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            dry_run: query.all("dryRun").map(str::to_owned).collect(),
             ..DeleteOptions::default()
         })
     }
@@ -368,8 +368,8 @@ impl DeleteOptions {
         if !body.is_object() || !matches!(kind, "" | "DeleteOptions") {
             let version = get_str(body, &["apiVersion"]).unwrap_or_default();
             return Err(Status::bad_request(format!(
-                "decoded object cannot be converted to DeleteOptions: \
-                 apiVersion: {version}, kind: {kind}"
+                "no kind \"{kind}\" is registered for version \"{version}\" in scheme \
+                 \"pkg/runtime/scheme.go:111\""
             )));
         }
         let text = |path: &[&str]| get_str(body, path).map(str::to_owned);

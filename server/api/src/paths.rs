@@ -6,16 +6,18 @@ use std::sync::Arc;
 
 use hanse_json::{Value, json};
 use hanse_kinds::ResourceDef;
+use hanse_kinds::builtin::{GROUP_ORDER, group_rank};
 use hanse_wire::negotiate::{Form, Forms, Output, output};
 use hanse_wire::status::{Result, Status};
 use http::Method;
 use http::header;
 use http::request::Parts as Head;
 
-use crate::answer::{Answer, JSON};
+use crate::answer::{Answer, JSON, TEXT};
 use crate::call::Call;
 use crate::discovery::Groups;
 use crate::health::Question;
+use crate::info::RequestInfo;
 use crate::metrics::Figure;
 use crate::render::answer_document;
 use crate::service::Inner;
@@ -31,10 +33,10 @@ pub fn answer(
     head: &Head,
     view: Option<&[Arc<ResourceDef>]>,
 ) -> Result<Answer> {
-    if !matches!(head.method, Method::GET | Method::HEAD) {
-        return Ok(Answer::no_such_path());
-    }
     let path = call.info.path;
+    if !matches!(head.method, Method::GET | Method::HEAD) || path.starts_with("//") {
+        return Ok(not_served(&call.info, head));
+    }
     if let Some((question, one)) = Question::of(path) {
         return Ok(health(service, call, question, one));
     }
@@ -63,7 +65,36 @@ pub fn answer(
         hash: *surface.hash(),
         is_view: false,
     };
-    documents(service, call, &served, prefix)
+    let answer = documents(service, call, &served, prefix)?;
+    Ok(match answer.code {
+        404 => not_served(&call.info, head),
+        _ => answer,
+    })
+}
+
+/// The answer where nothing is served: below the roots of Kubernetes' own groups it is a Status,
+/// for everything else a text.
+pub fn not_served(info: &RequestInfo<'_>, head: &Head) -> Answer {
+    let mut segments = info.path.split('/').skip(1);
+    let root = match (segments.next(), segments.next()) {
+        (Some("api"), Some(version)) => (!version.is_empty()).then_some(""),
+        (Some("apis"), Some(group)) => (group_rank(group) < GROUP_ORDER.len()).then_some(group),
+        _ => None,
+    };
+    let Some(group) = root else {
+        return Answer::no_such_path();
+    };
+    let is_read = matches!(head.method, Method::GET | Method::HEAD);
+    let served = ["v1"].into_iter().any(|version| {
+        let list = match group {
+            "" => format!("/api/{version}"),
+            group => format!("/apis/{group}/{version}"),
+        };
+        info.path.trim_end_matches('/') == list
+    });
+    let code = if served && !is_read { 405 } else { 404 };
+    let status = Status::generic_server_response(code, "", &Default::default(), "", "");
+    Answer::status(&status, false)
 }
 
 /// What documents are about: some rows, and a name for them by their content.
@@ -113,6 +144,9 @@ fn health(service: &Inner, call: &Call<'_>, question: Question, one: Option<&str
     let verbose = call.query.get("verbose").is_some();
     let exclude: Vec<String> = call.query.all("exclude").map(str::to_owned).collect();
     let (code, text) = service.health.answer(question, one, verbose, &exclude);
+    if one.is_some() && code == 200 {
+        return Answer::bytes(code, TEXT, text);
+    }
     if code == 500 {
         tracing::warn!(?question, text, "a health check fails");
     }

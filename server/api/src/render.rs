@@ -16,6 +16,7 @@ use hanse_wire::table::{self, IncludeObject, partial_metadata};
 
 use crate::answer::{Answer, json_bytes};
 use crate::convert;
+use crate::verbs::patched::package;
 use crate::write::Written;
 
 /// How the objects of one answer are written.
@@ -170,7 +171,9 @@ impl Renderer {
                 let rows = vec![self.row(&tree, version)];
                 self.table(version, rows, table::table_metadata(&tree), true)
             }
-            form @ Form::PartialMetadataList(_) => return Err(form.mismatch(&self.def.kind)),
+            form @ Form::PartialMetadataList(_) => {
+                return Err(form.mismatch(&go_type(&self.def, "")));
+            }
         };
         Ok(self.answer_document(code, &document))
     }
@@ -190,6 +193,15 @@ pub fn answer_document(code: u16, document: &Value, output: &Output) -> Answer {
         Encoding::Yaml => hanse_wire::yaml::to_string(document).into_bytes(),
     };
     Answer::bytes(code, output.content_type(), bytes)
+}
+
+/// The Go type of an object, or of a list of them, as messages name it.
+#[must_use]
+pub fn go_type(def: &ResourceDef, list: &str) -> String {
+    match def.flags.native {
+        true => format!("*{}.{}{list}", package(&def.group), def.kind),
+        false => format!("*unstructured.Unstructured{list}"),
+    }
 }
 
 /// A list as one tree, without `apiVersion` and `kind` in its items where the kind wants that.
@@ -240,30 +252,32 @@ fn without_kind<'h>(head: &'h [u8], def: &ResourceDef) -> Option<(&'h [u8], &'h 
 
 /// Takes `"apiVersion":...` and `"kind":...` out of the canonical object that begins at `start`.
 ///
-/// Keys are sorted, so the version comes among the first and the kind stands right before the
-/// metadata. It is looked for from the end: the metadata is small, what stands before it may be
-/// large. The text looked for cannot stand inside a string, whose quotes would be escaped, nor
-/// deeper in the metadata, where no `metadata` follows a kind.
+/// Keys are sorted, so the version comes among the first and the kind shortly before the
+/// metadata: that is where they are looked for first, without reading all that stands between.
+/// The text looked for cannot stand inside a string, whose quotes would be escaped, nor deeper in
+/// the metadata, where no `metadata` follows a kind.
 fn drop_kind(out: &mut Vec<u8>, start: usize, def: &ResourceDef) {
     const METADATA: &str = "\"metadata\":{";
-    let kind = format!("\"kind\":\"{}\",{METADATA}", def.kind);
-    let version = format!("\"apiVersion\":\"{}\",", def.api_version());
-    if let Some(at) = memchr::memmem::rfind(&out[start..], kind.as_bytes()) {
-        let at = start + at;
-        out.drain(at..at + kind.len() - METADATA.len());
+    let kind = format!("\"kind\":\"{}\",", def.kind);
+    let text = format!("{kind}{METADATA}");
+    let near = memchr::memmem::rfind(&out[start..], text.as_bytes()).map(|at| start + at);
+    if let Some(at) = near.or_else(|| field_start(out, start, "kind", &kind)) {
+        out.drain(at..at + kind.len());
     }
+    let version = format!("\"apiVersion\":\"{}\",", def.api_version());
     let body = start + 1;
-    let at = match out[body..].starts_with(version.as_bytes()) {
-        true => Some(body),
-        // Few kinds have a field that sorts before it.
-        false => scan::find(&out[start..], &["apiVersion"]).and_then(|value| {
-            let value = value.as_ptr().addr().checked_sub(out.as_ptr().addr())?;
-            value.checked_sub("\"apiVersion\":".len())
-        }),
-    };
-    if let Some(at) = at.filter(|at| out[*at..].starts_with(version.as_bytes())) {
+    let first = out[body..].starts_with(version.as_bytes()).then_some(body);
+    if let Some(at) = first.or_else(|| field_start(out, start, "apiVersion", &version)) {
         out.drain(at..at + version.len());
     }
+}
+
+/// Where a field of the object itself stands with its key, if it is followed by another.
+fn field_start(out: &[u8], start: usize, key: &str, whole: &str) -> Option<usize> {
+    let value = scan::find(&out[start..], &[key])?;
+    let value = value.as_ptr().addr().checked_sub(out.as_ptr().addr())?;
+    let at = value.checked_sub(key.len() + 3)?;
+    out[at..].starts_with(whole.as_bytes()).then_some(at)
 }
 
 #[cfg(test)]
@@ -294,6 +308,11 @@ mod tests {
             json!({"aggregationRule": rule, "apiVersion": version, "kind": "ClusterRole",
                    "metadata": {"name": "a"}, "rules": null}),
             json!({"aggregationRule": rule, "metadata": {"name": "a"}, "rules": null}),
+        );
+        check(
+            json!({"apiVersion": version, "kind": "ClusterRole", "lastTimestamp": null,
+                   "metadata": {"name": "a"}}),
+            json!({"lastTimestamp": null, "metadata": {"name": "a"}}),
         );
     }
 }

@@ -69,7 +69,9 @@ fn comparison(w: &Writing<'_>, review: &Value) -> Result<Value> {
 fn token_review(w: &Writing<'_>, review: &Value) -> Result<Value> {
     let token = get_str(review, &["spec", "token"]).unwrap_or_default();
     if token.is_empty() {
-        return Err(Status::bad_request("token not specified"));
+        return Err(Status::bad_request(
+            "token is required for TokenReview in authentication",
+        ));
     }
     let asked: Vec<String> = texts(review, &["spec", "audiences"]);
     let authenticator = &w.service.authenticator;
@@ -174,11 +176,24 @@ fn judge(w: &Writing<'_>, review: &Value, own: bool, kind: &str) -> Result<()> {
         } else {
             "exactly one of nonResourceAttributes or resourceAttributes must be specified"
         };
-        errors.push(FieldError::invalid(
-            &path.child(field),
-            BadValue::null(),
-            why,
-        ));
+        let value = match both {
+            true => url_attributes(review),
+            false => BadValue::null(),
+        };
+        errors.push(FieldError::invalid(&path.child(field), value, why));
+    }
+    let local = kind == "LocalSubjectAccessReview";
+    if local && errors.is_empty() && has("nonResourceAttributes") {
+        let why = "disallowed on this kind of request";
+        let path = path.child("nonResourceAttributes");
+        errors.push(FieldError::invalid(&path, url_attributes(review), why));
+    }
+    let namespace = w.call.info.namespace;
+    let asked = get_str(review, &["spec", "resourceAttributes", "namespace"]);
+    if local && has("resourceAttributes") && asked != Some(namespace) {
+        let path = path.child("resourceAttributes").child("namespace");
+        let why = "must match metadata.namespace";
+        errors.push(FieldError::invalid(&path, asked.unwrap_or_default(), why));
     }
     let named = get_str(review, &["spec", "user"]).is_some_and(|user| !user.is_empty())
         || !get_array(review, &["spec", "groups"]).is_empty();
@@ -189,15 +204,17 @@ fn judge(w: &Writing<'_>, review: &Value, own: bool, kind: &str) -> Result<()> {
     if !errors.is_empty() {
         return Err(Status::invalid("", &w.target.def.group, "", &errors));
     }
-    let namespace = w.call.info.namespace;
-    if kind == "LocalSubjectAccessReview"
-        && get_str(review, &["spec", "resourceAttributes", "namespace"]) != Some(namespace)
-    {
-        return Err(Status::bad_request(format!(
-            "spec.resourceAttributes.namespace must match namespace: {namespace}"
-        )));
-    }
     Ok(())
+}
+
+/// The attributes of a path as Go prints them.
+fn url_attributes(review: &Value) -> BadValue {
+    let text = |field| get_str(review, &["spec", "nonResourceAttributes", field]);
+    let value = json!({
+        "Path": text("path").unwrap_or_default(),
+        "Verb": text("verb").unwrap_or_default(),
+    });
+    BadValue::Json(hanse_json::to_string(&value))
 }
 
 fn reviewed_user(review: &Value) -> UserInfo {

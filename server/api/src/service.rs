@@ -498,8 +498,14 @@ impl Service {
             None => self.target(call)?,
         };
         let Some(target) = target else {
-            return Ok(Answer::no_such_path());
+            return Ok(match rows {
+                Some(_) => Answer::no_such_path(),
+                None => paths::not_served(&call.info, head),
+            });
         };
+        if head.method == http::Method::HEAD && target.def.flags.native {
+            return Ok(verbs::method_not_allowed(&call, &target));
+        }
         let _inflight = (call.info.verb != Verb::Watch)
             .then(|| self.metrics().inflight(!call.info.verb.is_read()));
         verbs::answer(self, call, &target, bytes, &trace.labels).await

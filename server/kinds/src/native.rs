@@ -441,20 +441,29 @@ fn is_empty(node: &Node, value: &Value) -> bool {
     }
 }
 
-/// Times with microseconds have all six digits, or are none.
+/// Times with microseconds have exactly six digits of them.
 fn parse_micro_time(text: &str) -> Result<i64, String> {
-    let micros = parse_time(text)?;
+    let refuse = |rest: &str, part: &str| {
+        let (text, rest) = (quote(text), quote(rest));
+        Err(format!(
+            "parsing time {text} as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse {rest} as \
+             {part:?}"
+        ))
+    };
+    let Some(time) = time::parse(text) else {
+        return refuse(text, "2006");
+    };
+    // What follows the seconds.
     let rest = text.get(19..).unwrap_or_default();
-    let digits = rest.strip_prefix('.').unwrap_or_default();
-    let digits = digits.bytes().take_while(u8::is_ascii_digit).count();
-    if digits == 6 {
-        return Ok(micros);
+    let digits = rest.strip_prefix('.').map_or(0, |fraction| {
+        let digits = fraction.bytes().take_while(u8::is_ascii_digit);
+        digits.count()
+    });
+    match digits {
+        6 => Ok(time),
+        0..6 => refuse(rest, ".000000"),
+        _ => refuse(rest.get(7..).unwrap_or_default(), "Z07:00"),
     }
-    Err(format!(
-        "parsing time {} as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse {} as \".000000\"",
-        quote(text),
-        quote(rest)
-    ))
 }
 
 fn parse_time(text: &str) -> Result<i64, String> {

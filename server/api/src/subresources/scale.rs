@@ -72,7 +72,7 @@ async fn write(
             return Err(Status::unsupported_media_type(&accepted));
         }
         options.validate(Write::Patch)?;
-        Source::Patch(Patch::read(kind, body, options.field_validation(), call)?)
+        Source::Patch(Patch::read(kind, body, options.field_validation())?)
     };
     let writing = Writing::new(service, call, target, &options);
     let make = |live: &Value| {
@@ -80,7 +80,9 @@ async fn write(
             Source::Scale(scale) => scale.clone(),
             Source::Patch(patch) => {
                 let replicas = replicas_of(live, paths).unwrap_or(0);
-                patch.apply_to(&scale_with(live, paths, replicas))?
+                let scale = patch.apply_to(&scale_with(live, paths, replicas))?;
+                patch.judge(&[], || hanse_json::to_string(&scale), call)?;
+                scale
             }
         };
         let object = with_replicas(&target.def, live, &scale, paths)?;

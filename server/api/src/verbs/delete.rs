@@ -123,5 +123,9 @@ pub async fn delete_collection(
     }
     let metadata = json!({"resourceVersion": service.hub.version().to_string()});
     let renderer = service.renderer(call, target, output)?;
+    let mut metadata = metadata;
+    if !target.def.flags.native {
+        metadata["continue"] = "".into();
+    }
     Ok(renderer.answer_document(200, &list_document(&renderer, items, metadata)))
 }

@@ -18,8 +18,16 @@ use crate::verbs::list::{read_error, wait_for};
 /// 400 for a bad version, 404, 406, 504 for a version of the future.
 pub async fn get(service: &Inner, call: &Call<'_>, target: &Target) -> Result<Answer> {
     let output = call.output(Forms::RESOURCE)?;
+    if call
+        .query
+        .get("export")
+        .is_some_and(|text| !matches!(text, "false" | "0"))
+    {
+        let why = "the export parameter, deprecated since v1.14, is no longer supported";
+        return Err(Status::bad_request(why));
+    }
     if let Some(text) = call.query.get("resourceVersion") {
-        let version = parse_version(text).map_err(|why| unparsable_version(&why, false))?;
+        let version = parse_version(text).map_err(|why| unparsable_version(&why, true))?;
         wait_for(service, version.unwrap_or(0)).await?;
     }
     let found = match call.wildcard {

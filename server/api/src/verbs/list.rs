@@ -22,7 +22,7 @@ use crate::answer::Answer;
 use crate::body::Body;
 use crate::call::{Call, Target};
 use crate::limits::{FRESHNESS_WAIT, LIST_PIECE_BYTES};
-use crate::render::{Renderer, list_document};
+use crate::render::{Renderer, go_type, list_document};
 use crate::service::Inner;
 use crate::verbs::select::Selection;
 
@@ -35,7 +35,7 @@ pub async fn list(service: &Inner, call: &Call<'_>, target: &Target) -> Result<A
     let output = call.output(Forms::RESOURCE)?;
     options.validate()?;
     if matches!(output.form, Form::PartialMetadata(_)) {
-        return Err(output.form.mismatch(&target.def.list_kind));
+        return Err(output.form.mismatch(&go_type(&target.def, "List")));
     }
     let renderer = service.renderer(call, target, output)?;
     let selection = Selection::of(call, target, &options)?;

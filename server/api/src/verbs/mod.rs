@@ -14,7 +14,9 @@ pub mod select;
 pub mod update;
 pub mod watch;
 
+use hanse_wire::negotiate::patch_type;
 use hanse_wire::status::{Result, Status};
+use http::header;
 
 use crate::answer::Answer;
 use crate::call::{Call, Target};
@@ -61,14 +63,15 @@ pub async fn answer(
 fn refuse(call: &Call<'_>, target: &Target) -> Result<Option<Answer>> {
     let (info, def) = (&call.info, &target.def);
     let in_namespace = !info.namespace.is_empty() && info.resource != "namespaces";
+    route(call, target)?;
     if info.too_long || (in_namespace && !def.namespaced) {
-        return Ok(Some(Answer::no_such_path()));
+        return Ok(Some(unknown_path(call, target)));
     }
     let needs_namespace = def.namespaced && !in_namespace;
     if needs_namespace && !matches!(info.verb, Verb::List | Verb::Watch) {
         return Ok(Some(match def.flags.native && info.name.is_empty() {
             true => method_not_allowed(call, target),
-            false => Answer::no_such_path(),
+            false => unknown_path(call, target),
         }));
     }
     let read_everywhere = match info.verb {
@@ -86,7 +89,10 @@ fn refuse(call: &Call<'_>, target: &Target) -> Result<Option<Answer>> {
         "" => def.verbs,
         name => match def.subresource(name) {
             Some(sub) => sub.verbs,
-            None => return Ok(Some(Answer::no_such_path())),
+            None if !def.flags.native && !info.name.is_empty() => {
+                return Err(Status::not_found(&target.group_resource(), info.name));
+            }
+            None => return Ok(Some(unknown_path(call, target))),
         },
     };
     let misplaced = info.subresource.is_empty()
@@ -98,7 +104,70 @@ fn refuse(call: &Call<'_>, target: &Target) -> Result<Option<Answer>> {
     Ok(None)
 }
 
-fn method_not_allowed(call: &Call<'_>, target: &Target) -> Answer {
+/// What Kubernetes' router of built-in kinds refuses by the media types alone.
+///
+/// # Errors
+/// 406 and 415 in the router's words.
+fn route(call: &Call<'_>, target: &Target) -> Result<()> {
+    const OBJECTS: [&str; 3] = [
+        "application/json",
+        "application/yaml",
+        "application/vnd.kubernetes.protobuf",
+    ];
+    const STREAMS: [&str; 2] = [
+        "application/json;stream=watch",
+        "application/vnd.kubernetes.protobuf;stream=watch",
+    ];
+    if !target.def.flags.native || call.lens.is_some() {
+        return Ok(());
+    }
+    let media = |clause: &str| {
+        clause
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    };
+    let refuse = |mut status: Box<Status>| {
+        status.details = Some(Default::default());
+        Err(status)
+    };
+    let accept = call.header(header::ACCEPT).unwrap_or_default();
+    let fits = |clause: &str| {
+        let media = media(clause);
+        media == "*/*" || OBJECTS.contains(&media.as_str())
+    };
+    if !accept.is_empty() && !accept.split(',').any(fits) {
+        let mut known = OBJECTS.to_vec();
+        if matches!(call.info.verb, Verb::List | Verb::Watch) {
+            known.extend(STREAMS);
+        }
+        let list = known.join(", ");
+        let why = format!("406: Not Acceptable\n\nAvailable representations: {list}");
+        return refuse(Status::not_acceptable_form(why));
+    }
+    if call.info.verb == Verb::Patch && patch_type(call.header(header::CONTENT_TYPE), true).is_err()
+    {
+        let mut status = Status::unsupported_media_type(&[]);
+        status.message = "415: Unsupported Media Type".to_owned();
+        return refuse(status);
+    }
+    Ok(())
+}
+
+/// The answer below the path of a resource where nothing is.
+fn unknown_path(call: &Call<'_>, target: &Target) -> Answer {
+    if !target.def.flags.native || call.lens.is_some() {
+        return Answer::no_such_path();
+    }
+    let status = Status::generic_server_response(404, "", &Default::default(), "", "");
+    Answer::status(&status, false)
+}
+
+/// 405 in the words of the kind.
+#[must_use]
+pub fn method_not_allowed(call: &Call<'_>, target: &Target) -> Answer {
     let resource = target.group_resource();
     let status = if target.def.flags.native {
         let verb = call.info.verb.as_str();

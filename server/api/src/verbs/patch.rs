@@ -5,7 +5,7 @@
 //! body that a client sends (PAT-08, FV-09).
 
 use hanse_apply::patch::{PatchError, json_patch, merge_patch, strategic_merge};
-use hanse_json::{Limits, Value, get_str};
+use hanse_json::{Limits, Value, get_str, json};
 use hanse_kinds::ResourceDef;
 use hanse_kinds::def::CompiledKind;
 use hanse_schema::field::{Error as FieldError, ErrorList, Path};
@@ -20,7 +20,7 @@ use crate::call::{Call, Target};
 use crate::service::Inner;
 use crate::verbs::patched::{check_kind, printed, shown};
 use crate::write::change::{Changed, Made, change, nameless};
-use crate::write::decode::unknown_field;
+use crate::write::decode::{must_be, type_name, unknown_field};
 use crate::write::insert::{Owners, insert};
 use crate::write::strategic::merge_schema;
 use crate::write::{Writing, Written, managed, meta_text, name_of, strip_cluster};
@@ -55,7 +55,7 @@ pub async fn patch(
         let (code, object) = apply(service, &writing, body).await?;
         return renderer.answer_written(code, object);
     }
-    let patch = Patch::read(kind, body, options.field_validation(), call)?;
+    let patch = Patch::read(kind, body, options.field_validation())?;
     let make = |live: &Value| {
         let object = patch.run(&target.def, live, call)?;
         Ok(Made {
@@ -74,7 +74,7 @@ pub struct Patch {
     kind: PatchType,
     document: Value,
     validation: FieldValidation,
-    text: String,
+    problems: Vec<String>,
 }
 
 impl Patch {
@@ -82,70 +82,61 @@ impl Patch {
     ///
     /// # Errors
     /// 400 for what is no JSON or not of the patch's form.
-    pub fn read(
-        kind: PatchType,
-        body: &[u8],
-        validation: FieldValidation,
-        call: &Call<'_>,
-    ) -> Result<Self> {
+    pub fn read(kind: PatchType, body: &[u8], validation: FieldValidation) -> Result<Self> {
         // Who wants to know of unknown fields has the patch read by another decoder first.
         let told = validation != FieldValidation::Ignore && kind != PatchType::StrategicMerge;
         let prefix = if told { "error decoding patch: " } else { "" };
-        let parsed = hanse_json::parse(body, &Limits::default())
+        let mut parsed = hanse_json::parse(body, &Limits::default())
             .map_err(|error| Status::bad_request(format!("{prefix}{error}")))?;
-        let fits = match kind {
-            PatchType::Json => parsed.value.is_array(),
-            _ => parsed.value.is_object(),
-        };
-        if !fits {
-            let (found, wanted) = match kind {
-                PatchType::Json if told => ("object", "[]handlers.jsonPatchOp"),
-                PatchType::Json => ("object", "jsonpatch.Patch"),
-                _ => ("array", "map[string]interface {}"),
-            };
-            let why = format!("json: cannot unmarshal {found} into Go value of type {wanted}");
-            return Err(Status::bad_request(format!("{prefix}{why}")));
+        match (kind, &parsed.value) {
+            (PatchType::Json, Value::Array(_)) => {}
+            (kind, Value::Object(_)) if kind != PatchType::Json => {}
+            (PatchType::Json, Value::Null) => parsed.value = json!([]),
+            (PatchType::StrategicMerge, Value::Null) => parsed.value = json!({}),
+            (_, Value::Null) => return Err(Status::bad_request("Invalid JSON Patch")),
+            (kind, found) => {
+                let wanted = match kind {
+                    PatchType::Json if told => "[]handlers.jsonPatchOp",
+                    PatchType::Json => "jsonpatch.Patch",
+                    _ => "map[string]interface {}",
+                };
+                let found = type_name(found);
+                return Err(Status::bad_request(format!(
+                    "{prefix}json: cannot unmarshal {found} into Go value of type {wanted}"
+                )));
+            }
         }
-        let text = String::from_utf8_lossy(body).into_owned();
-        let patch = Self {
+        let problems = problems(kind, &parsed.value, &parsed.duplicates);
+        Ok(Self {
             kind,
             document: parsed.value,
             validation,
-            text,
-        };
-        patch.judge_document(parsed.duplicates, call)?;
-        Ok(patch)
+            problems,
+        })
     }
 
-    /// Repeated fields of the patch itself, and unknown fields of its operations.
-    fn judge_document(&self, duplicates: Vec<String>, call: &Call<'_>) -> Result<()> {
-        let prefix = if self.kind == PatchType::Json {
-            "json patch "
-        } else {
-            ""
-        };
-        let mut problems: Vec<String> = duplicates
-            .iter()
-            .map(|path| format!("{prefix}duplicate field {path:?}"))
-            .collect();
-        for (at, operation) in self.document.as_array().into_iter().flatten().enumerate() {
-            let fields = operation.as_object().into_iter().flatten();
-            for (field, _) in fields.filter(|(f, _)| !OPERATION_FIELDS.contains(&f.as_str())) {
-                problems.push(format!("json patch unknown field \"[{at}].{field}\""));
-            }
-        }
+    /// What strict decoding objects to, in the patch itself and in what it made, as the client
+    /// wants it.
+    ///
+    /// # Errors
+    /// Under `Strict` 422 with `shown`, when there is anything.
+    pub fn judge(
+        &self,
+        unknown: &[String],
+        shown: impl FnOnce() -> String,
+        call: &Call<'_>,
+    ) -> Result<()> {
+        let unknown = unknown.iter().map(unknown_field);
+        let all: Vec<String> = self.problems.iter().cloned().chain(unknown).collect();
         match self.validation {
-            FieldValidation::Ignore => Ok(()),
-            FieldValidation::Warn => {
-                problems.into_iter().for_each(|problem| call.warn(problem));
-                Ok(())
+            FieldValidation::Warn => all.into_iter().for_each(|problem| call.warn(problem)),
+            FieldValidation::Strict if !all.is_empty() => {
+                let why = format!("strict decoding error: {}", all.join(", "));
+                return Err(invalid_patch(&shown(), &why));
             }
-            FieldValidation::Strict if problems.is_empty() => Ok(()),
-            FieldValidation::Strict => {
-                let why = format!("strict decoding error: {}", problems.join(", "));
-                Err(invalid_patch(&self.text, &why))
-            }
+            FieldValidation::Strict | FieldValidation::Ignore => {}
         }
+        Ok(())
     }
 
     /// What the patch makes of any document, without a look at its kind.
@@ -181,28 +172,27 @@ impl Patch {
             false => invalid_patch(&shown(def, tree, self.touches_metadata()), why),
         };
         check_kind(def, &patched).map_err(|why| refuse(&patched, &why))?;
+        if !def.flags.native {
+            for (field, wanted) in [
+                ("apiVersion", def.api_version()),
+                ("kind", def.kind.to_string()),
+            ] {
+                if get_str(&patched, &[field]) != Some(&wanted) {
+                    return Err(must_be(&patched, def, field, &wanted));
+                }
+            }
+        }
         let given = patched.clone();
         let decode = match strategic {
             true => CompiledKind::convert,
             false => CompiledKind::decode,
         };
         let unknown = decode(&def.schema, &mut patched).map_err(|why| refuse(&given, &why))?;
-        match self.validation {
-            FieldValidation::Ignore => {}
-            FieldValidation::Warn => unknown
-                .iter()
-                .for_each(|path| call.warn(unknown_field(path))),
-            FieldValidation::Strict if unknown.is_empty() => {}
-            FieldValidation::Strict => {
-                let all: Vec<String> = unknown.iter().map(unknown_field).collect();
-                let why = format!("strict decoding error: {}", all.join(", "));
-                let value = match strategic {
-                    true => printed(&self.document),
-                    false => self.text.clone(),
-                };
-                return Err(invalid_patch(&value, &why));
-            }
-        }
+        let shown = || match strategic {
+            true => printed(&self.document),
+            false => shown(def, &given, self.touches_metadata()),
+        };
+        self.judge(&unknown, shown, call)?;
         Ok(patched)
     }
 
@@ -218,6 +208,25 @@ impl Patch {
             document => document.get("metadata").is_some(),
         }
     }
+}
+
+/// Repeated fields of a patch, and unknown fields of its operations.
+fn problems(kind: PatchType, document: &Value, duplicates: &[String]) -> Vec<String> {
+    let prefix = match kind {
+        PatchType::Json => "json patch ",
+        _ => "",
+    };
+    let mut problems: Vec<String> = duplicates
+        .iter()
+        .map(|path| format!("{prefix}duplicate field {path:?}"))
+        .collect();
+    for (at, operation) in document.as_array().into_iter().flatten().enumerate() {
+        let fields = operation.as_object().into_iter().flatten();
+        for (field, _) in fields.filter(|(f, _)| !OPERATION_FIELDS.contains(&f.as_str())) {
+            problems.push(format!("json patch unknown field \"[{at}].{field}\""));
+        }
+    }
+    problems
 }
 
 /// 422 as Kubernetes has it for a patch whose result cannot be: about no kind and no name.
@@ -282,6 +291,16 @@ fn applied_config(w: &Writing<'_>, body: &[u8]) -> Result<Value> {
     let parsed = hanse_wire::yaml::parse(body)
         .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
     let mut config = parsed.value;
+    if config.is_null() {
+        config = json!({});
+    }
+    if !config.is_object() {
+        return Err(Status::bad_request(format!(
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot \
+             unmarshal {} into Go value of type map[string]interface {{}}",
+            type_name(&config)
+        )));
+    }
     if !parsed.duplicates.is_empty() {
         match w.options.field_validation() {
             FieldValidation::Strict => {
@@ -303,15 +322,16 @@ fn applied_config(w: &Writing<'_>, body: &[u8]) -> Result<Value> {
     let given = |field: &str| get_str(&config, &[field]).unwrap_or_default();
     let (api_version, kind) = (given("apiVersion"), given("kind"));
     if api_version != def.api_version() || kind != def.kind {
-        // As Go prints a kind of no group and no version.
-        let api_version = if api_version.is_empty() {
-            "/"
-        } else {
-            api_version
-        };
+        let group = if api_version.contains('/') { "" } else { "/" };
         return Err(Status::bad_request(format!(
-            "invalid object type: {api_version}, Kind={kind}"
+            "invalid object type: {group}{api_version}, Kind={kind}"
         )));
+    }
+    let managed = config
+        .get("metadata")
+        .and_then(|meta| meta.get("managedFields"));
+    if managed.is_some_and(|fields| !fields.is_null()) {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     let given = name_of(&config);
     if !given.is_empty() && given != call.info.name {

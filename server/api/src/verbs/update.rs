@@ -8,10 +8,10 @@ use http::header;
 use crate::answer::Answer;
 use crate::call::{Call, Target};
 use crate::service::Inner;
-use crate::write::change::{Changed, Made, change, nameless};
+use crate::write::Writing;
+use crate::write::change::{Changed, Made, change, check_name};
 use crate::write::decode::decode_object;
 use crate::write::insert::{Owners, insert};
-use crate::write::{Writing, name_of};
 
 /// Answers an update; some kinds are created by it.
 ///
@@ -50,9 +50,7 @@ pub async fn update(
         Changed::To(object) => renderer.answer_written(200, object),
         Changed::Missing if def.flags.create_on_update && call.info.subresource.is_empty() => {
             service.authorize_create(call, target)?;
-            if name_of(&object).is_empty() {
-                return Err(nameless(name));
-            }
+            check_name(&object, name)?;
             let created = insert(&writing, object, Owners::Untracked).await?;
             renderer.answer_written(201, created)
         }

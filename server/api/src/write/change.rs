@@ -121,18 +121,9 @@ async fn attempt(
     }
 }
 
-/// The name and namespace of the path: the object has to be called so, and may leave the namespace
-/// out.
+/// The name and namespace of the path; the object may leave out the second.
 fn identify(w: &Writing<'_>, new: &mut Value, name: &str) -> Result<()> {
-    let given = name_of(new);
-    if !given.is_empty() && given != name {
-        return Err(Status::bad_request(format!(
-            "the name of the object ({given}) does not match the name on the URL ({name})"
-        )));
-    }
-    if given.is_empty() {
-        return Err(nameless(name));
-    }
+    check_name(new, name)?;
     fill_namespace(new, w.call, w.target)
 }
 
@@ -144,13 +135,27 @@ pub fn nameless(name: &str) -> Box<Status> {
     ))
 }
 
-/// resourceVersion in the new state is a condition on the stored one, and so is the uid in a whole
-/// new state; a patch that changes the uid is judged as a change of it.
+/// An updated object names itself, as the path does.
+///
+/// # Errors
+/// 400.
+pub fn check_name(object: &Value, name: &str) -> Result<()> {
+    match name_of(object) {
+        "" => Err(nameless(name)),
+        given if given != name => Err(Status::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({name})"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// uid and resourceVersion in the new state are conditions on the stored one.
 fn preconditions(w: &Writing<'_>, new: &mut Value, old: &Value, name: &str) -> Result<()> {
     let resource = w.target.group_resource();
     let current = meta_text(old, "uid").unwrap_or_default();
-    let whole = w.call.info.verb != Verb::Patch;
-    if let Some(uid) = meta_text(new, "uid").filter(|uid| whole && *uid != current) {
+    // A patch that changes it changes an immutable field.
+    let is_patch = w.call.info.verb == Verb::Patch;
+    if let Some(uid) = meta_text(new, "uid").filter(|uid| !is_patch && *uid != current) {
         let why = format!(
             "Precondition failed: UID in precondition: {uid}, UID in object meta: {current}"
         );
@@ -159,6 +164,9 @@ fn preconditions(w: &Writing<'_>, new: &mut Value, old: &Value, name: &str) -> R
     let current = meta_text(old, "resourceVersion").unwrap_or_default();
     match meta_text(new, "resourceVersion") {
         Some(version) if version == current => Ok(()),
+        Some(version) if version.parse::<u64>().is_err() => Err(Status::plain(format!(
+            "strconv.ParseUint: parsing {version:?}: invalid syntax"
+        ))),
         Some(_) => Err(Status::modified(&resource, name)),
         None if w.target.def.flags.unconditional_update => {
             set(new, &["metadata", "resourceVersion"], current.into());

@@ -5,14 +5,16 @@
 //! the client asked for. The invariant: a tree that comes out of here names the kind and version
 //! of the URL and has no field that its schema does not know (FV-01 to FV-12, ERR-36 to ERR-39).
 
-use hanse_json::{Limits, Value, get_str};
+use hanse_json::{Limits, Value, get_str, json};
 use hanse_kinds::ResourceDef;
+use hanse_schema::field::{Error as FieldError, ErrorList, Path};
 use hanse_wire::options::FieldValidation;
 use hanse_wire::protobuf;
 use hanse_wire::status::{Result, Status};
 use hanse_wire::warning::Warnings;
 
 use crate::limits::STRICT_ERRORS_MAX;
+use crate::verbs::patched;
 
 /// Formats of a body that is an object.
 const OBJECT_TYPES: [&str; 2] = ["application/json", "application/yaml"];
@@ -190,36 +192,84 @@ pub fn cannot_be_handled(def: &ResourceDef, why: &str) -> Box<Status> {
     Status::bad_request(message)
 }
 
+/// What Go's JSON decoder calls the type of a value.
+#[must_use]
+pub fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Number(_) => "number",
+        Value::Bool(_) => "bool",
+        other => hanse_json::type_name(other),
+    }
+}
+
+fn no_type(found: &str) -> String {
+    let fields = [("APIVersion", "apiVersion"), ("Kind", "kind")]
+        .map(|(name, json)| format!("{name} string {:?}", format!("json:\"{json},omitempty\"")));
+    format!(
+        "couldn't get version/kind; json parse error: json: cannot unmarshal {found} into Go \
+         value of type struct {{ {} }}",
+        fields.join("; ")
+    )
+}
+
+/// 400 for a body of a kind that is not the path's.
+pub fn of_another_kind(value: &Value, def: &ResourceDef, why: &str) -> Box<Status> {
+    let given = |field: &str| get_str(value, &[field]).unwrap_or_default();
+    let (version, kind) = (given("apiVersion"), given("kind"));
+    let version = version.rsplit('/').next().unwrap_or_default();
+    Status::bad_request(format!(
+        "{kind} in version {version:?} cannot be handled as a {}: {why}",
+        def.kind
+    ))
+}
+
+/// 422 for a custom resource that says it is something else, under the kind that it gives.
+pub fn must_be(value: &Value, def: &ResourceDef, field: &str, expected: &str) -> Box<Status> {
+    let text = |path: &[&str]| get_str(value, path).unwrap_or_default();
+    let why = format!("must be {expected}");
+    let error = FieldError::invalid(&Path::new(field), text(&[field]), why);
+    let name = text(&["metadata", "name"]);
+    Status::invalid(text(&["kind"]), &def.group, name, &ErrorList(vec![error]))
+}
+
 /// Makes sure that the tree says it is of the expected kind; native kinds may leave it out.
 fn check_kind(value: &mut Value, def: &ResourceDef, body: &[u8]) -> Result<()> {
+    if value.is_null() {
+        *value = json!({});
+    }
+    let found = type_name(value);
     let Some(fields) = value.as_object_mut() else {
-        let why = "couldn't get version/kind; json parse error: json: cannot unmarshal into Go \
-                   value of type struct { APIVersion string; Kind string }";
-        return Err(unrecognized(&def.kind, why, body));
+        return Err(unrecognized(&def.kind, &no_type(found), body));
     };
     let expected = [
-        ("apiVersion", def.api_version()),
         ("kind", def.kind.to_string()),
+        ("apiVersion", def.api_version()),
     ];
     for (field, text) in expected {
         let given = fields.get(field);
         if given.is_some_and(|given| !given.is_string() && !given.is_null()) {
+            let found = given.map_or("null", type_name);
             let why = format!(
-                "couldn't get version/kind; json parse error: json: cannot unmarshal \
-                               into Go struct field .{field} of type string"
+                "couldn't get version/kind; json parse error: json: cannot unmarshal {found} \
+                 into Go struct field .{field} of type string"
             );
             return Err(unrecognized(&def.kind, &why, body));
         }
         if !given.and_then(Value::as_str).unwrap_or_default().is_empty() {
             continue;
         }
-        if !def.flags.native {
-            let name = if field == "kind" { "Kind" } else { field };
+        if !def.flags.native && field == "kind" {
             let text = String::from_utf8_lossy(body);
-            let why = format!("Object '{name}' is missing in '{text}'");
+            let why = format!("Object 'Kind' is missing in '{text}'");
             return Err(unrecognized(&def.kind, &why, body));
         }
+        if !def.flags.native {
+            break;
+        }
         fields.insert(field.to_owned(), text.into());
+    }
+    if def.flags.native {
+        return patched::check_kind(def, value).map_err(|why| of_another_kind(value, def, &why));
     }
     let given = |field: &str| get_str(value, &[field]).unwrap_or_default();
     let (version, kind) = (given("apiVersion"), given("kind"));
@@ -230,10 +280,7 @@ fn check_kind(value: &mut Value, def: &ResourceDef, body: &[u8]) -> Result<()> {
         )));
     }
     if kind != def.kind {
-        return Err(Status::bad_request(format!(
-            "the kind in the data ({kind}) does not match the expected kind ({})",
-            def.kind
-        )));
+        return Err(must_be(value, def, "kind", &def.kind));
     }
     Ok(())
 }

@@ -55,6 +55,7 @@ pub async fn insert(w: &Writing<'_>, mut object: Value, owners: Owners) -> Resul
     if let Some(text) = object.get_mut("metadata").and_then(dedup_owner_references) {
         w.call.warn(text);
     }
+    prepare::revive(&mut object);
     if owners == Owners::Untracked {
         managed::track(w, None, &mut object);
     }

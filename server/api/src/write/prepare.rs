@@ -9,13 +9,9 @@ use hanse_json::{Map, Value, entry_object, get, get_i64, get_object};
 use hanse_kinds::ResourceDef;
 
 /// System fields that a client may send and that have no effect on creation.
-const DISCARDED_ON_CREATE: [&str; 5] = [
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "selfLink",
-    "resourceVersion",
-    "generation",
-];
+const DISCARDED_ON_CREATE: [&str; 2] = ["selfLink", "resourceVersion"];
+/// System fields of what is being deleted: nothing is born so, and nobody comes to own them.
+const DELETION: [&str; 2] = ["deletionTimestamp", "deletionGracePeriodSeconds"];
 /// System fields that an update takes from the stored object when the client leaves them out.
 const KEPT_WHEN_OMITTED: [&str; 2] = ["uid", "creationTimestamp"];
 /// System fields that an update always takes from the stored object.
@@ -63,7 +59,15 @@ impl Traits {
     }
 }
 
-/// Sets the system fields of a new object.
+/// Takes from a new object what only one that is being deleted has.
+pub fn revive(object: &mut Value) {
+    if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        meta.retain(|field, _| !DELETION.contains(&field.as_str()));
+    }
+}
+
+/// Sets the system fields of a new object. What a client says of the generation of a kind that
+/// does not count it stays.
 pub fn for_create(object: &mut Value, traits: Traits, uid: &str, now: &str) {
     if traits.status
         && let Some(fields) = object.as_object_mut()
@@ -71,7 +75,7 @@ pub fn for_create(object: &mut Value, traits: Traits, uid: &str, now: &str) {
         fields.remove("status");
     }
     let meta = entry_object(object, &["metadata"]);
-    for field in DISCARDED_ON_CREATE {
+    for field in DISCARDED_ON_CREATE.into_iter().chain(DELETION) {
         meta.remove(field);
     }
     meta.insert("uid".to_owned(), uid.into());
@@ -101,7 +105,7 @@ pub fn for_update(new: &mut Value, old: &Value, part: Part, traits: Traits) {
         carry(meta, old_meta, field);
     }
     let deleting = old_meta.is_some_and(|meta| meta.contains_key("deletionTimestamp"));
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
+    for field in DELETION {
         // A client that leaves them out of a deleting object does not bring it back; one that
         // sends them for a living object gets the validation's "field is immutable".
         if deleting && meta.get(field).is_none_or(Value::is_null) {

@@ -4,7 +4,7 @@
 //! metadata, schema, the kind's rules. Admission is deliberately elsewhere: it judges requests,
 //! this judges objects.
 
-use hanse_json::{Value, get_array};
+use hanse_json::Value;
 use hanse_kinds::{ResourceDef, Update};
 use hanse_schema::field::{Error as FieldError, ErrorList, Path};
 use hanse_schema::meta::{finalizer_warnings, validate_object_meta, validate_object_meta_update};
@@ -15,10 +15,7 @@ use hanse_schema::{blocking_error, scale};
 /// tolerated.
 #[must_use]
 pub fn new_object(def: &ResourceDef, object: &Value, warn: &mut dyn FnMut(String)) -> ErrorList {
-    let path = Path::new("metadata");
-    let mut errors =
-        validate_object_meta(&object["metadata"], def.namespaced, def.name_rule, &path);
-    standard_finalizers(def, object, &path, &mut errors);
+    let mut errors = new_metadata(def, &object["metadata"]);
     structural(def, object, None, "", &mut errors, warn);
     errors.extend((def.hooks.validate)(object));
     errors
@@ -33,9 +30,7 @@ pub fn changed_object(
     subresource: &str,
     warn: &mut dyn FnMut(String),
 ) -> ErrorList {
-    let path = Path::new("metadata");
-    let mut errors = validate_object_meta_update(&new["metadata"], &old["metadata"], &path);
-    standard_finalizers(def, new, &path, &mut errors);
+    let mut errors = changed_metadata(def, &new["metadata"], &old["metadata"]);
     structural(def, new, Some(old), subresource, &mut errors, warn);
     errors.extend((def.hooks.validate_update)(
         new,
@@ -44,26 +39,55 @@ pub fn changed_object(
     errors
 }
 
-/// Kinds of Kubernetes' older groups take only finalizers that name a domain, and its own
-/// (META-11).
-fn standard_finalizers(def: &ResourceDef, object: &Value, path: &Path, errors: &mut ErrorList) {
-    const GROUPS: [&str; 3] = ["", "certificates.k8s.io", "rbac.authorization.k8s.io"];
-    const STANDARD: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
-    if !def.flags.native || !GROUPS.contains(&def.group.as_str()) {
-        return;
+/// Metadata by the rules of all objects; core kinds have a rule for finalizers of their own.
+fn new_metadata(def: &ResourceDef, meta: &Value) -> ErrorList {
+    let path = Path::new("metadata");
+    let mut errors = validate_object_meta(meta, def.namespaced, def.name_rule, &path);
+    errors.extend(core_finalizers(def, meta, &path));
+    errors
+}
+
+/// Kubernetes checks the metadata of an update as a new object's and as a change, and then most
+/// kinds do it again: each finding is one cause, and the message names it once.
+fn changed_metadata(def: &ResourceDef, new: &Value, old: &Value) -> ErrorList {
+    let path = Path::new("metadata");
+    let change = validate_object_meta_update(new, old, &path);
+    let own = core_finalizers(def, new, &path);
+    if change.is_empty() && own.is_empty() {
+        return change;
     }
-    let finalizers = get_array(object, &["metadata", "finalizers"]).iter();
-    for (at, finalizer) in finalizers.enumerate() {
-        let name = finalizer.as_str().unwrap_or_default();
-        if !name.contains('/') && !STANDARD.contains(&name) {
+    let whole = validate_object_meta(new, def.namespaced, def.name_rule, &path);
+    let mut errors = whole.clone();
+    errors.extend(change.clone());
+    errors.extend(change);
+    errors.extend(own.clone());
+    if def.flags.native && !matches!(def.plural.as_str(), "namespaces" | "leases") {
+        errors.extend(whole);
+        errors.extend(own);
+    }
+    errors
+}
+
+/// Kinds of these groups take finalizers with a domain, and Kubernetes' own three.
+fn core_finalizers(def: &ResourceDef, meta: &Value, path: &Path) -> ErrorList {
+    const GROUPS: [&str; 3] = ["", "rbac.authorization.k8s.io", "certificates.k8s.io"];
+    const STANDARD: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+    let mut errors = ErrorList::new();
+    if !def.flags.native || !GROUPS.contains(&def.group.as_str()) {
+        return errors;
+    }
+    let finalizers = hanse_json::get_array(meta, &["finalizers"]).iter();
+    for (at, name) in finalizers
+        .map(|f| f.as_str().unwrap_or_default())
+        .enumerate()
+    {
+        if !STANDARD.contains(&name) && !name.contains('/') {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.push(FieldError::invalid(
-                &path.child("finalizers").index(at),
-                name,
-                why,
-            ));
+            let path = path.child("finalizers").index(at);
+            errors.push(FieldError::invalid(&path, name, why));
         }
     }
+    errors
 }
 
 /// The schema of a custom resource, what its scale subresource reads, and then its rules in CEL,

@@ -220,6 +220,9 @@ pub fn prepare_namespace_update(new: &mut Value, update: Update<'_>) {
     if update.subresource != "status" {
         keep(new, "status");
     }
+    if text(new, &["status", "phase"]).is_empty() {
+        set(new, &["status", "phase"], json!("Active"));
+    }
     default_namespace(new);
 }
 

@@ -1,10 +1,15 @@
 //! Leases (kubernetes-api.md 29).
 
-use hanse_json::{Value, get_i64, get_str};
+use hanse_json::{Value, get_i64};
 use hanse_schema::field::{Error, ErrorList, Path};
-use hanse_schema::names::is_qualified_name;
 
-use super::{complain, text};
+/// What belongs to coordinated leader election, which is off, is not kept.
+pub fn prepare(lease: &mut Value) {
+    if let Some(spec) = lease.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("strategy");
+        spec.remove("preferredHolder");
+    }
+}
 
 pub fn validate(lease: &Value) -> ErrorList {
     let mut errors = ErrorList::new();
@@ -20,24 +25,6 @@ pub fn validate(lease: &Value) -> ErrorList {
             count,
             "must be greater than or equal to 0",
         ));
-    }
-    if let Some(strategy) = get_str(lease, &["spec", "strategy"]) {
-        // Upstream names the field twice in this path.
-        let path = path.child("strategy").child("strategy");
-        if strategy.contains('/') {
-            complain(is_qualified_name(strategy), &path, strategy, &mut errors);
-        } else if strategy != "OldestEmulationVersion" {
-            errors.push(Error::not_supported(
-                &path,
-                strategy,
-                &["OldestEmulationVersion"],
-            ));
-        }
-    }
-    let holder = text(lease, &["spec", "preferredHolder"]);
-    if !holder.is_empty() && text(lease, &["spec", "strategy"]).is_empty() {
-        let why = "may only be specified if `strategy` is defined";
-        errors.push(Error::forbidden(&path.child("preferredHolder"), why));
     }
     errors
 }

@@ -80,6 +80,8 @@ pub static NEW_EVENT: Hooks = Hooks {
 
 /// Lease.
 pub static LEASE: Hooks = Hooks {
+    prepare_create: lease::prepare,
+    prepare_update: |new, _| lease::prepare(new),
     validate: lease::validate,
     validate_update: |new, _| lease::validate(new),
     ..NO_HOOKS
