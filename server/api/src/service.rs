@@ -504,7 +504,7 @@ impl Service {
             });
         };
         if head.method == http::Method::HEAD && target.def.flags.native {
-            return Ok(verbs::method_not_allowed(&call, &target));
+            return Ok(verbs::method_not_allowed(call, &target));
         }
         let _inflight = (call.info.verb != Verb::Watch)
             .then(|| self.metrics().inflight(!call.info.verb.is_read()));
