@@ -6,6 +6,7 @@
 //! measurement in the code of its group, in the same unit.
 
 mod density;
+pub mod fairness;
 pub mod load;
 pub mod report;
 mod requests;
@@ -19,7 +20,7 @@ use anyhow::{Result, bail};
 use report::Report;
 
 /// The groups by name, in the order in which they run.
-pub const GROUPS: [&str; 10] = [
+pub const GROUPS: [&str; 11] = [
     "start",
     "workspaces",
     "workspaces-10000",
@@ -29,6 +30,7 @@ pub const GROUPS: [&str; 10] = [
     "watches",
     "sites",
     "sites-many",
+    FAIRNESS,
     PEER,
 ];
 
@@ -37,6 +39,9 @@ const PEER: &str = "kube-apiserver";
 
 /// The group that needs gigabytes of memory; it runs only when it is named, too.
 const LARGEST: &str = "workspaces-100000";
+
+/// The group that takes an hour with all of its shapes; it runs only when it is named.
+const FAIRNESS: &str = "fairness";
 
 /// Runs these groups; all that measure a hub when none is named.
 pub async fn groups(names: &[String], report: &mut Report) -> Result<()> {
@@ -47,7 +52,7 @@ pub async fn groups(names: &[String], report: &mut Report) -> Result<()> {
         );
     }
     let chosen = |name: &&str| match names {
-        [] => ![PEER, LARGEST].contains(name),
+        [] => ![PEER, LARGEST, FAIRNESS].contains(name),
         names => names.iter().any(|chosen| chosen == name),
     };
     for name in GROUPS.into_iter().filter(chosen) {
@@ -61,6 +66,7 @@ pub async fn groups(names: &[String], report: &mut Report) -> Result<()> {
             "watches" => watches::run(report).await?,
             "sites" => sites::run(report).await?,
             "sites-many" => sites::many(report).await?,
+            FAIRNESS => fairness::run(report).await?,
             _ => requests::peer(report).await?,
         }
     }

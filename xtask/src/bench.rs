@@ -14,8 +14,8 @@ use crate::stage;
 ///
 /// Builds with the release profile. Groups: start, workspaces, workspaces-10000, rounds, requests,
 /// watches, sites, sites-many; all of them when none is named. The sites need a kube-apiserver
-/// (`cargo xtask setup`). Two groups run only when they are named: `workspaces-100000`, and
-/// `kube-apiserver`, which sends the same requests to a real one, for the ratio.
+/// (`cargo xtask setup`). Some groups run only when they are named: `workspaces-100000`,
+/// `fairness`, and `kube-apiserver`, which sends the same requests to a real one, for the ratio.
 /// `--json` prints one object a line: name, value, unit, target, met.
 #[derive(clap::Args)]
 pub struct Args {
