@@ -5,9 +5,9 @@ use crate::check::Checked;
 use crate::eval::{Fail, Halt, Step};
 use crate::limits;
 use crate::number;
-use crate::time::quoted;
 use crate::types::Type;
 use crate::value::{CelError, List, Map, Value};
+use hanse_json::go::quote;
 
 /// Decimals where none are asked for.
 const PRECISION: usize = 6;
@@ -77,7 +77,7 @@ fn clause(text: &str) -> Result<(Clause, &str), String> {
                 format!(
                     "{PARSE}: error while parsing precision: error while converting precision to \
                      integer: strconv.Atoi: parsing {}: invalid syntax",
-                    quoted(&tail[..digits])
+                    quote(&tail[..digits])
                 )
             })?;
             (Some(precision), &tail[digits..])
@@ -287,15 +287,15 @@ fn text(v: &Value<'_>) -> Formatted {
 fn nested(v: &Value<'_>) -> Formatted {
     Ok(match v {
         Value::Int(_) | Value::Uint(_) => decimal(v)?,
-        Value::String(s) => quoted(s),
-        Value::Bytes(_) => format!("b{}", quoted(&text(v)?)),
+        Value::String(s) => quote(s),
+        Value::Bytes(_) => format!("b{}", quote(&text(v)?)),
         Value::Bool(_) | Value::Null | Value::Type(_) => text(v)?,
-        Value::Timestamp(_) => format!("timestamp({})", quoted(&number::plain(v))),
-        Value::Duration(_) => format!("duration({})", quoted(&number::plain(v))),
+        Value::Timestamp(_) => format!("timestamp({})", quote(&number::plain(v))),
+        Value::Duration(_) => format!("duration({})", quote(&number::plain(v))),
         Value::List(list) => list_text(list)?,
         Value::Map(map) => map_text(map)?,
         Value::Double(d) if d.is_finite() => format!("{d:.PRECISION$}"),
-        Value::Double(d) => quoted(&number::general(*d)),
+        Value::Double(d) => quote(&number::general(*d)),
         other => return Err(format!("no formatting function for {}", other.type_name())),
     })
 }
@@ -312,7 +312,7 @@ fn map_text(map: &Map<'_>) -> Formatted {
     let mut entries = Vec::with_capacity(map.len());
     for key in map.keys() {
         let shown = match &key {
-            Value::String(s) => quoted(s),
+            Value::String(s) => quote(s),
             Value::Bool(_) | Value::Int(_) | Value::Uint(_) => number::plain(&key),
             other => {
                 let name = other.type_name();

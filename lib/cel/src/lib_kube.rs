@@ -100,7 +100,7 @@ fn urls(overload: &str) -> Option<Run> {
                 let values = values.into_iter().map(Value::text).collect();
                 (Key::String(Text::Owned(key.into())), Value::list(values))
             };
-            let query = of_url(a)?.query().into_iter().map(entry).collect();
+            let query = of_url(a)?.parameters().into_iter().map(entry).collect();
             Ok(Value::Map(Map::Owned(Arc::new(query))))
         },
         _ => return None,

@@ -1,6 +1,6 @@
 //! IP addresses and networks, as strict as Kubernetes wants them: no zones, no IPv4 in IPv6.
 
-use crate::time::quoted;
+use hanse_json::go::quote;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -54,7 +54,7 @@ impl Cidr {
 
 /// Reads an address; the error is the whole text that a client sees.
 pub(crate) fn parse_ip(text: &str) -> Result<IpAddr, String> {
-    let shown = quoted(text);
+    let shown = quote(text);
     let (address, zone) = parse(text).map_err(|why| {
         format!("IP Address {shown} parse error during conversion from string: {why}")
     })?;
@@ -73,11 +73,11 @@ pub(crate) fn parse_ip(text: &str) -> Result<IpAddr, String> {
 pub(crate) fn parse_cidr(text: &str) -> Result<Cidr, String> {
     const CONTEXT: &str = "network address parse error during conversion from string:";
     let cidr = parse_prefix(text)
-        .map_err(|why| format!("{CONTEXT} netip.ParsePrefix({}): {why}", quoted(text)))?;
+        .map_err(|why| format!("{CONTEXT} netip.ParsePrefix({}): {why}", quote(text)))?;
     match cidr.address {
         IpAddr::V6(a) if a.to_ipv4_mapped().is_some() => Err(format!(
             "IPv4-mapped IPv6 address {} is not allowed",
-            quoted(text)
+            quote(text)
         )),
         _ => Ok(cidr),
     }
@@ -89,7 +89,7 @@ fn parse_prefix(text: &str) -> Result<Cidr, String> {
     if zone {
         return Err("IPv6 zones cannot be present in a prefix".into());
     }
-    let bad = || format!("bad bits after slash: {}", quoted(bits));
+    let bad = || format!("bad bits after slash: {}", quote(bits));
     if bits.len() > 1 && !bits.starts_with(|c: char| ('1'..='9').contains(&c)) {
         return Err(bad());
     }
@@ -109,7 +109,7 @@ fn parse_prefix(text: &str) -> Result<Cidr, String> {
 
 /// An address and whether it has a zone; the error is Go's.
 pub(crate) fn parse(text: &str) -> Result<(IpAddr, bool), String> {
-    let wrong = |why: &str| format!("ParseAddr({}): {why}", quoted(text));
+    let wrong = |why: &str| format!("ParseAddr({}): {why}", quote(text));
     match text.find(['.', ':', '%']).map(|at| text.as_bytes()[at]) {
         Some(b'.') => parse_v4(text)
             .map(|a| (IpAddr::V4(a), false))
@@ -134,7 +134,7 @@ fn parse_v4(text: &str) -> Result<Ipv4Addr, String> {
     let (mut pos, mut value, mut digits) = (0, 0_u32, 0);
     let bytes = text.as_bytes();
     for (i, b) in bytes.iter().enumerate() {
-        let at = quoted(text.get(i..).unwrap_or_default());
+        let at = quote(text.get(i..).unwrap_or_default());
         match b {
             b'0'..=b'9' => {
                 if digits == 1 && value == 0 {
@@ -171,7 +171,7 @@ fn parse_v6(text: &str) -> Result<Ipv6Addr, String> {
         return Ok(address);
     }
     // The address is refused: find out how Go says so.
-    let at = |rest: &str, why: &str| Err(format!("{why} (at {})", quoted(rest)));
+    let at = |rest: &str, why: &str| Err(format!("{why} (at {})", quote(rest)));
     let mut rest = text.strip_prefix("::").unwrap_or(text);
     let mut ellipsis = rest.len() != text.len();
     let mut groups = 0;

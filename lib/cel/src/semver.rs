@@ -1,6 +1,6 @@
 //! Semantic versions, read as strictly as version 2.0.0 says, or normalised first.
 
-use crate::time::quoted;
+use hanse_json::go::quote;
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -65,7 +65,7 @@ fn leading_zero(text: &str) -> bool {
 }
 
 fn number(text: &str, name: &str) -> Result<u64, String> {
-    let shown = quoted(text);
+    let shown = quote(text);
     if !is_number(text) {
         return Err(format!(
             "Invalid character(s) found in {} number {shown}",
@@ -87,7 +87,7 @@ fn parse_u64(text: &str) -> Result<u64, String> {
         } else {
             "value out of range"
         };
-        format!("strconv.ParseUint: parsing {}: {why}", quoted(text))
+        format!("strconv.ParseUint: parsing {}: {why}", quote(text))
     })
 }
 
@@ -125,7 +125,7 @@ pub(crate) fn parse(text: &str) -> Result<Semver, String> {
             return Err("Build meta data is empty".into());
         }
         if !is_word(part) {
-            let shown = quoted(part);
+            let shown = quote(part);
             return Err(format!(
                 "Invalid character(s) found in build meta data {shown}"
             ));
@@ -136,7 +136,7 @@ pub(crate) fn parse(text: &str) -> Result<Semver, String> {
 }
 
 fn pre_release(part: &str) -> Result<Part, String> {
-    let shown = quoted(part);
+    let shown = quote(part);
     if part.is_empty() {
         return Err("Prerelease is empty".into());
     }

@@ -122,34 +122,9 @@ fn go_int(text: &str) -> Eval<i64> {
     text.parse().map_err(|_| {
         CelError::new(format!(
             "strconv.Atoi: parsing {}: invalid syntax",
-            quoted(text)
+            hanse_json::go::quote(text)
         ))
     })
-}
-
-/// Text in double quotes as Go's `%q` writes it.
-pub(crate) fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{b}' => out.push_str("\\v"),
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
-                out.push_str(&format!("\\x{:02x}", c as u32));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {

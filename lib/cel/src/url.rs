@@ -1,6 +1,9 @@
-//! Absolute URLs as Go's `net/url` reads them: what they are made of, and why they are refused.
+//! URLs as Go's `net/url` reads them: what they are made of, and why they are refused.
+//!
+//! Start at [`Url::parse`] and [`Url::parse_request`]. Expressions ask for both at once
+//! ([`parse`]); what is not an expression asks for one of them.
 
-use crate::time::quoted;
+use hanse_json::go::quote;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -8,16 +11,20 @@ use std::net::IpAddr;
 /// A parsed URL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Url {
-    pub(crate) scheme: String,
+    /// In lower case, without its colon.
+    pub scheme: String,
     opaque: String,
-    user: Option<String>,
+    /// `user[:password]` before the host, as written.
+    pub user: Option<String>,
     /// Host and port.
-    pub(crate) host: String,
+    pub host: String,
     path: Vec<u8>,
     raw_path: String,
-    query: String,
+    /// What follows the `?`, as written.
+    pub query: String,
     force_query: bool,
-    fragment: String,
+    /// What follows the `#`, as written; always empty from [`Url::parse_request`].
+    pub fragment: String,
 }
 
 type Parsed<T> = Result<T, String>;
@@ -35,16 +42,12 @@ enum Part {
 
 /// Reads an absolute URL. The error is the whole text that a client sees.
 pub(crate) fn parse(text: &str) -> Parsed<Url> {
-    let frame = |why: String| format!("parse {}: {why}", quoted(text));
-    read(text, true).map_err(frame)?;
-    let (body, fragment) = match text.split_once('#') {
-        Some((body, fragment)) => (body, fragment),
-        None => (text, ""),
-    };
-    let mut url = read(body, false).map_err(|why| format!("parse {}: {why}", quoted(body)))?;
-    unescape(fragment, Part::Other).map_err(frame)?;
-    url.fragment = fragment.to_owned();
-    Ok(url)
+    Url::parse_request(text)?;
+    Url::parse(text)
+}
+
+fn frame(text: &str, why: &str) -> String {
+    format!("parse {}: {why}", quote(text))
 }
 
 fn read(text: &str, request: bool) -> Parsed<Url> {
@@ -136,7 +139,7 @@ fn read_host(host: &str) -> Parsed<String> {
                 .strip_prefix(':')
                 .is_some_and(|p| p.bytes().all(|b| b.is_ascii_digit()))
     };
-    let bad_port = |port: &str| format!("invalid port {} after host", quoted(port));
+    let bad_port = |port: &str| format!("invalid port {} after host", quote(port));
     let utf8 = |b| String::from_utf8(b).map_err(|_| "invalid UTF-8 in host name".to_owned());
     if host.rfind('[').is_some_and(|at| at > 0) {
         return Err("invalid IP-literal".into());
@@ -184,7 +187,7 @@ fn unescape(text: &str, part: Part) -> Parsed<Vec<u8>> {
                 let Some(byte) = digits.and_then(|d| u8::from_str_radix(d, 16).ok()) else {
                     let end = (at + 3).min(bytes.len());
                     let shown = String::from_utf8_lossy(&bytes[at..end]);
-                    return Err(format!("invalid URL escape {}", quoted(&shown)));
+                    return Err(format!("invalid URL escape {}", quote(&shown)));
                 };
                 let fine = match part {
                     Part::Host => byte >= 0x80,
@@ -193,7 +196,7 @@ fn unescape(text: &str, part: Part) -> Parsed<Vec<u8>> {
                 };
                 if !fine && &bytes[at..at + 3] != b"%25" {
                     let shown = String::from_utf8_lossy(&bytes[at..at + 3]);
-                    return Err(format!("invalid URL escape {}", quoted(&shown)));
+                    return Err(format!("invalid URL escape {}", quote(&shown)));
                 }
                 out.push(byte);
                 at += 3;
@@ -201,7 +204,7 @@ fn unescape(text: &str, part: Part) -> Parsed<Vec<u8>> {
             }
             b'+' if part == Part::Query => out.push(b' '),
             b if matches!(part, Part::Host | Part::Zone) && !host_fine(b) => {
-                let shown = quoted(&char::from(b).to_string());
+                let shown = quote(&char::from(b).to_string());
                 return Err(format!("invalid character {shown} in host name"));
             }
             b => out.push(b),
@@ -230,6 +233,26 @@ fn path_fine(path: &str) -> bool {
 }
 
 impl Url {
+    /// `url.Parse`: any reference.
+    ///
+    /// # Errors
+    /// Go's whole text.
+    pub fn parse(text: &str) -> Result<Url, String> {
+        let (body, fragment) = text.split_once('#').unwrap_or((text, ""));
+        let mut url = read(body, false).map_err(|why| frame(body, &why))?;
+        unescape(fragment, Part::Other).map_err(|why| frame(text, &why))?;
+        url.fragment = fragment.to_owned();
+        Ok(url)
+    }
+
+    /// `url.ParseRequestURI`: an absolute URI or an absolute path; a `#` is part of the path.
+    ///
+    /// # Errors
+    /// Go's whole text.
+    pub fn parse_request(text: &str) -> Result<Url, String> {
+        read(text, true).map_err(|why| frame(text, &why))
+    }
+
     pub(crate) fn hostname(&self) -> &str {
         if let Some(rest) = self.host.strip_prefix('[') {
             return rest.split(']').next().unwrap_or_default();
@@ -258,7 +281,7 @@ impl Url {
     }
 
     /// Parameters with all their values; those that cannot be read are left out.
-    pub(crate) fn query(&self) -> BTreeMap<String, Vec<String>> {
+    pub(crate) fn parameters(&self) -> BTreeMap<String, Vec<String>> {
         let mut out: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let pairs = self
             .query

@@ -9,6 +9,7 @@
 //! byte for byte the same. What a field *means* is deliberately elsewhere (`hanse-schema`).
 
 mod access;
+pub mod go;
 pub mod limits;
 mod parse;
 pub mod scan;

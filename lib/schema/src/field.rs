@@ -9,8 +9,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::go;
 use crate::limits::{CUT_ERROR_BYTES, WHOLE_ERRORS_MAX};
+use hanse_json::go;
 
 /// What kind of thing is wrong with a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -7,10 +7,10 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
+use hanse_cel::Url;
 use regex::Regex;
 
 use crate::names;
-use crate::uri;
 
 /// A format that a schema names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl Format {
         let Some(kind) = self.kind else { return true };
         match kind {
             Kind::BsonObjectId => text.len() == 24 && text.bytes().all(|b| b.is_ascii_hexdigit()),
-            Kind::Uri => uri::Uri::parse_request(text).is_ok(),
+            Kind::Uri => Url::parse_request(text).is_ok(),
             Kind::Email => is_email(text),
             Kind::Hostname => is_hostname(text),
             Kind::Ipv4 => text.contains('.') && is_ip_sloppy(text),

@@ -13,7 +13,6 @@ mod default;
 mod embedded;
 pub mod field;
 mod formats;
-pub mod go;
 pub mod limits;
 mod lists;
 mod literal;
@@ -31,7 +30,6 @@ pub mod scale;
 mod schema;
 mod structural;
 mod trail;
-pub mod uri;
 mod validate;
 
 pub use rules::CelOutcome;

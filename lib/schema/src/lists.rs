@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::field::{BadValue, Error, ErrorList, Path};
-use crate::go;
 use crate::node::{ListType, Node};
 use crate::trail::Trail;
+use hanse_json::go;
 
 /// Every repeated item or key of the lists in an object.
 pub fn validate(node: &Node, value: &Value, path: &Path) -> ErrorList {

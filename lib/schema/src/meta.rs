@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::field::{BadValue, Error, ErrorList, Path};
-use crate::go;
 use crate::limits::WHOLE_ERRORS_MAX;
 use crate::names::{self, NameRule};
+use hanse_json::go;
 
 /// Most bytes of all annotation keys and values together.
 pub const ANNOTATIONS_SIZE_MAX: usize = 256 * 1024;

@@ -7,8 +7,8 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::go;
 use crate::limits::UNKNOWN_FIELDS_MAX;
+use hanse_json::go;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shape {

@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use crate::field::{BadValue, Error, ErrorList, Path};
-use crate::go;
+use hanse_json::go;
 
 /// Where the scale subresource finds its values.
 #[derive(Clone, Copy, Debug)]

@@ -11,11 +11,11 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use crate::field::{self, BadValue, Error, ErrorList, ErrorType, Path};
-use crate::go;
 use crate::limits::{ERRORS_MAX, WHOLE_ERRORS_MAX};
 use crate::lists;
 use crate::node::{Additional, Checks, Junctors, Node, Type};
 use crate::ratchet;
+use hanse_json::go;
 
 /// How a schema is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,9 +4,9 @@
 //! cannot be read; `validate` fails with 422 where values do not go together. They are apart
 //! because authorization stands between the two.
 
+use hanse_json::go::json;
 use hanse_json::{Value, get, get_array, get_bool, get_i64, get_str};
 use hanse_schema::field::{BadValue, Error as FieldError, ErrorList, Path};
-use hanse_schema::go::json;
 use hanse_schema::meta::validate_field_manager;
 
 use crate::limits::MAX_TIMEOUT_SECONDS;
@@ -177,7 +177,7 @@ fn number_error(function: &str, text: &str, err: &std::num::ParseIntError) -> St
     };
     format!(
         "strconv.{function}: parsing {}: {why}",
-        hanse_schema::go::quote(text)
+        hanse_json::go::quote(text)
     )
 }
 
@@ -461,7 +461,7 @@ pub fn request_timeout(query: &Query) -> Result<Option<std::time::Duration>> {
 /// # Errors
 /// Go's text.
 pub fn go_duration(text: &str) -> std::result::Result<f64, String> {
-    let quoted = hanse_schema::go::quote(text);
+    let quoted = hanse_json::go::quote(text);
     let invalid = || format!("time: invalid duration {quoted}");
     let (negative, mut rest) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
@@ -493,7 +493,7 @@ pub fn go_duration(text: &str) -> std::result::Result<f64, String> {
             "m" => 60.0,
             "h" => 3600.0,
             other => {
-                let other = hanse_schema::go::quote(other);
+                let other = hanse_json::go::quote(other);
                 return Err(format!("time: unknown unit {other} in duration {quoted}"));
             }
         };

@@ -10,9 +10,9 @@ mod field;
 use std::collections::BTreeSet;
 use std::fmt;
 
+use hanse_json::go::{json, quote};
 use hanse_json::{Value, get_array, get_object, get_str};
 use hanse_schema::field::{BadValue, Error as FieldError, ErrorList, Path};
-use hanse_schema::go::{json, quote};
 use hanse_schema::names::{is_qualified_name, is_valid_label_value};
 
 pub use field::{FieldSelector, FieldTerm};

@@ -9,9 +9,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use hanse_json::go::quote;
 use hanse_json::{Value, get, get_array, get_i64, get_str, json};
 use hanse_schema::field::{Error as FieldError, ErrorList};
-use hanse_schema::go::quote;
 
 use crate::gvk::{GroupKind, GroupResource, SmolStr};
 

@@ -142,7 +142,7 @@ impl IncludeObject {
             Some(other) => Err(Status::bad_request(format!(
                 "Unable to convert to Table as requested: includeObject: Invalid value: {}: must \
                  be 'Metadata', 'Object', 'None', or empty",
-                hanse_schema::go::quote(other)
+                hanse_json::go::quote(other)
             ))),
         }
     }

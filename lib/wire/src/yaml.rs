@@ -70,7 +70,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, String> {
     let line = |(line, key): (u64, String)| {
         format!(
             "line {line}: key {} already set in map",
-            hanse_schema::go::quote(&key)
+            hanse_json::go::quote(&key)
         )
     };
     let duplicates = node

@@ -442,7 +442,7 @@ impl ResourceDef {
                 true => format!(
                     "{} is not a known field selector: only \"metadata.name\", \
                      \"metadata.namespace\"",
-                    hanse_schema::go::quote(field)
+                    hanse_json::go::quote(field)
                 ),
                 false => format!("field label not supported: {field}"),
             }))

@@ -12,8 +12,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hanse_json::go::quote;
 use hanse_json::{Map, Value, get, get_array, get_object, get_str, json, type_name};
-use hanse_schema::go::quote;
 use hanse_wire::{base64, time};
 
 use crate::limits::MAX_UNKNOWN_FIELDS;

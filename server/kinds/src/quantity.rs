@@ -2,7 +2,7 @@
 //!
 //! Values are kept as billionths, the finest unit that a quantity can have.
 
-use hanse_schema::go::quote;
+use hanse_json::go::quote;
 
 /// Go's text for what is no quantity.
 pub const FORMAT_WRONG: &str = "quantities must match the regular expression \

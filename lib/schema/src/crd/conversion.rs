@@ -1,13 +1,13 @@
 //! The rules of `spec.conversion`.
 
 use base64::Engine as _;
+use hanse_cel::Url;
 
 use super::options::Options;
 use super::render;
 use super::types::{Conversion, Definition, Service};
 use crate::field::{BadValue, Error, ErrorList, Path};
 use crate::names;
-use crate::uri::Uri;
 
 const ACCEPTED: &[&str] = &["v1", "v1beta1"];
 
@@ -58,7 +58,7 @@ pub fn validate(value: &Conversion, options: &Options, path: &Path, errors: &mut
             if !options.allow_bad_ca_bundle
                 && let Some(why) = ca_bundle_error(&config.ca_bundle)
             {
-                let text = crate::go::json_string(&config.ca_bundle);
+                let text = hanse_json::go::json_string(&config.ca_bundle);
                 let at = config_path.child("caBundle");
                 errors.push(Error::invalid(&at, BadValue::Json(text), why));
             }
@@ -94,35 +94,35 @@ fn review_versions(versions: &[String], options: &Options, path: &Path, errors: 
 /// A URL that a webhook is called at.
 fn webhook_url(text: &str, path: &Path, errors: &mut ErrorList) {
     let form = "; desired format: https://host[/path]";
-    let uri = match Uri::parse(text) {
-        Ok(uri) => uri,
+    let url = match Url::parse(text) {
+        Ok(url) => url,
         Err(why) => {
             let detail = format!("url must be a valid URL: {why}{form}");
             return errors.push(Error::required(path, detail));
         }
     };
-    if uri.scheme != "https" {
+    if url.scheme != "https" {
         let detail = format!("'https' is the only allowed URL scheme{form}");
-        errors.push(Error::invalid(path, uri.scheme.as_str(), detail));
+        errors.push(Error::invalid(path, url.scheme.as_str(), detail));
     }
-    if uri.host.is_empty() {
+    if url.host.is_empty() {
         errors.push(Error::invalid(
             path,
             "",
             format!("host must be specified{form}"),
         ));
     }
-    if let Some(user) = &uri.userinfo {
+    if let Some(user) = &url.user {
         let detail = "user information is not permitted in the URL";
         errors.push(Error::invalid(path, user.as_str(), detail));
     }
-    if !uri.fragment.is_empty() {
+    if !url.fragment.is_empty() {
         let detail = "fragments are not permitted in the URL";
-        errors.push(Error::invalid(path, uri.fragment.as_str(), detail));
+        errors.push(Error::invalid(path, url.fragment.as_str(), detail));
     }
-    if !uri.query.is_empty() {
+    if !url.query.is_empty() {
         let detail = "query parameters are not permitted in the URL";
-        errors.push(Error::invalid(path, uri.query.as_str(), detail));
+        errors.push(Error::invalid(path, url.query.as_str(), detail));
     }
 }
 

@@ -21,8 +21,8 @@ use serde_json::{Value, json};
 use crate::field::{BadValue, Error, ErrorList, Path};
 use crate::formats::Format;
 use crate::props::Props;
-use crate::uri::Uri;
-use crate::{go, meta, names};
+use crate::{meta, names};
+use hanse_json::go;
 
 use options::Options;
 use types::Definition;
@@ -197,8 +197,10 @@ fn approval(definition: &Definition) -> (Approval, &str) {
         .and_then(|a| a.get(APPROVAL))
         .and_then(Value::as_str)
         .unwrap_or_default();
-    let is_url =
-        || Uri::parse_request(text).is_ok_and(|u| !u.host.is_empty() && !u.scheme.is_empty());
+    let is_url = || {
+        hanse_cel::Url::parse_request(text)
+            .is_ok_and(|u| !u.host.is_empty() && !u.scheme.is_empty())
+    };
     let state = if text.is_empty() {
         Approval::Missing
     } else if text.starts_with("unapproved") {

@@ -5,8 +5,8 @@
 use serde_json::Value;
 
 use super::types::{Column, Subresources, Validation, Version};
-use crate::go;
 use crate::props::{Additional, Items, Props, Rule};
+use hanse_json::go;
 
 /// Writes `{"Name":value,...}` in the order of the calls.
 struct Object(String);

@@ -354,7 +354,7 @@ fn is_atomic(item: &Props) -> bool {
 
 fn text_or_null(text: Option<&String>) -> BadValue {
     text.map_or(BadValue::null(), |t| {
-        BadValue::Json(crate::go::json_string(t))
+        BadValue::Json(hanse_json::go::json_string(t))
     })
 }
 
@@ -538,7 +538,7 @@ fn rule_texts(schema: &Props, rule: &Rule, path: &Path, errors: &mut ErrorList) 
     if let Some(reason) = rule.reason.as_deref().filter(|r| !REASONS.contains(r)) {
         errors.push(Error::not_supported(
             &path.child("reason"),
-            BadValue::Json(crate::go::json_string(reason)),
+            BadValue::Json(hanse_json::go::json_string(reason)),
             REASONS,
         ));
     }

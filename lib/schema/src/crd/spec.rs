@@ -10,7 +10,8 @@ use super::types::{Column, Names, Scale, Spec, Subresources, Version};
 use super::{conversion, render, schema};
 use crate::field::{BadValue, Error, ErrorList, Path};
 use crate::props::Props;
-use crate::{go, names, structural};
+use crate::{names, structural};
+use hanse_json::go;
 
 /// Everything wrong with the spec.
 pub fn validate(spec: &Spec, options: &Options, errors: &mut ErrorList) {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::go;
+use hanse_json::go;
 
 /// The condition of that type.
 pub fn condition<'v>(crd: &'v Value, ty: &str) -> Option<&'v Value> {

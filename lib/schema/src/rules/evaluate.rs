@@ -347,7 +347,7 @@ impl Walk {
             return Err(format!(
                 "no further validation rules will be run due to call cost exceeds limit for \
                  messageExpression: {}",
-                crate::go::quote(&rule.message_expression)
+                hanse_json::go::quote(&rule.message_expression)
             ));
         }
         self.pay(cost);

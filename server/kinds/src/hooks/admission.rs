@@ -1,9 +1,9 @@
 //! Webhook configurations, and what they share with policies (kubernetes-api.md 35.2).
 
+use hanse_cel::Url;
 use hanse_json::{Value, get, get_array, get_i64, get_object, get_str, json, set};
 use hanse_schema::field::{Error, ErrorList, Path};
 use hanse_schema::names::{is_dns1035_label, is_dns1123_subdomain};
-use hanse_schema::uri::Uri;
 
 use super::policy::match_conditions;
 use super::{as_json, complain, text, texts, validate_label_selector};
@@ -138,7 +138,7 @@ fn client_config(hook: &Value, path: &Path, errors: &mut ErrorList) {
 
 fn webhook_url(url: &str, path: &Path, errors: &mut ErrorList) {
     const FORM: &str = "; desired format: https://host[:port]/path";
-    let parsed = match Uri::parse(url) {
+    let parsed = match Url::parse(url) {
         Ok(parsed) => parsed,
         Err(why) => {
             let why = format!("url must be a valid URL: {why}{FORM}");
@@ -158,7 +158,7 @@ fn webhook_url(url: &str, path: &Path, errors: &mut ErrorList) {
     }
     for (part, what) in [
         (
-            parsed.userinfo.as_deref().unwrap_or_default(),
+            parsed.user.as_deref().unwrap_or_default(),
             "user information is",
         ),
         (parsed.fragment.as_str(), "fragments are"),

@@ -1,8 +1,8 @@
 //! CertificateSigningRequests (kubernetes-api.md 38). Who may approve or sign is decided elsewhere.
 
+use hanse_json::go::quote;
 use hanse_json::{Value, get, get_array, get_i64, set};
 use hanse_schema::field::{BadValue, Error, ErrorList, Path};
-use hanse_schema::go::quote;
 use hanse_schema::names::{is_dns1123_label, is_dns1123_subdomain};
 use hanse_wire::base64;
 use x509_parser::prelude::{FromDer, X509Certificate, X509CertificationRequest};

@@ -14,9 +14,9 @@ mod policy;
 mod quota;
 mod rbac;
 
+use hanse_json::go;
 use hanse_json::{Value, get, get_array, get_object, get_str};
 use hanse_schema::field::{BadValue, Error, ErrorList, Path};
-use hanse_schema::go;
 use hanse_schema::names::{is_qualified_name, is_valid_label_value};
 use hanse_schema::{crd, meta};
 
