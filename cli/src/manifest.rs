@@ -62,6 +62,10 @@ fn rights(allow: &[String], namespace: &str) -> Vec<Value> {
     let mut rules = vec![
         json!({"nonResourceURLs": ["/version"], "verbs": ["get"]}),
         json!({"apiGroups": [""], "resources": ["namespaces"], "verbs": VERBS}),
+        // The inventory; an owner who takes these away is passed by where placements ask for it.
+        json!({"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["list"]}),
+        json!({"apiGroups": ["storage.k8s.io", "networking.k8s.io"],
+               "resources": ["storageclasses", "ingressclasses"], "verbs": ["list"]}),
     ];
     rules.extend(allow.iter().map(|word| {
         let (plural, group) = word.split_once('.').unwrap_or((word, ""));

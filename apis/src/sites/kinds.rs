@@ -5,6 +5,7 @@
 //! the test `generated_is_fresh` fails otherwise and rewrites with `UPDATE_GENERATED=1`.
 
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::describe::{Described, object};
 use super::{
@@ -327,29 +328,27 @@ impl Kind {
         })
     }
 
-    /// Name of the kind's APIResourceSchema in `root`.
-    #[must_use]
-    pub fn schema_name(&self) -> String {
-        format!("{SCHEMA_PREFIX}.{}.{GROUP}", self.plural)
-    }
-
-    /// The kind as an APIResourceSchema.
+    /// The kind as an APIResourceSchema. A schema never changes, so its name says its content: a
+    /// server that brings another one adds it beside the old, and the export names the new one.
     #[must_use]
     pub fn api_resource_schema(&self) -> Value {
         let mut version = self.version();
         version.insert("schema".into(), self.schema());
         version.entry("subresources").or_insert_with(|| json!({}));
+        let spec = json!({
+            "group": GROUP, "names": self.names(), "scope": "Cluster", "versions": [version],
+        });
+        let digest: [u8; 32] = Sha256::digest(spec.to_string().as_bytes()).into();
+        let content: String = digest[..4].iter().map(|b| format!("{b:02x}")).collect();
+        let name = format!("{SCHEMA_PREFIX}-{content}.{}.{GROUP}", self.plural);
         json!({
             "apiVersion": "apis.kcp.io/v1alpha1", "kind": "APIResourceSchema",
-            "metadata": {"name": self.schema_name()},
-            "spec": {
-                "group": GROUP, "names": self.names(), "scope": "Cluster", "versions": [version],
-            },
+            "metadata": {"name": name}, "spec": spec,
         })
     }
 }
 
-/// First part of the schemas' names; moves with every change of a schema that is released.
+/// First part of the schemas' names, before what says their content.
 pub const SCHEMA_PREFIX: &str = "v261121";
 
 /// The export of the group; it lives in `root` beside the schemas.
@@ -359,7 +358,8 @@ pub fn api_export() -> Value {
         .iter()
         .map(|k| {
             json!({
-                "group": GROUP, "name": k.plural, "schema": k.schema_name(),
+                "group": GROUP, "name": k.plural,
+                "schema": k.api_resource_schema()["metadata"]["name"],
                 "storage": {"crd": {}},
             })
         })

@@ -13,6 +13,7 @@ pub mod kinds;
 mod manifest;
 mod placement;
 mod projection;
+pub mod quantity;
 mod rule;
 mod site;
 
@@ -20,11 +21,14 @@ pub use comparison::{ComparisonBucket, ComparisonLeaf, ComparisonSpec, Compariso
 pub use describe::{Condition, Field, LabelSelector, Requirement, set_condition};
 pub use manifest::{ApplyError, ManifestSpec, ManifestStatus, Source, Target};
 pub use placement::{
-    Choice, ObjectSelector, PlacementSpec, PlacementStatus, SiteDecision, SiteSelector, Spread,
+    Division, FactSelector, ObjectSelector, PlacementSpec, PlacementStatus, SiteDecision,
+    SiteSelector, SiteWeight, Spread, SpreadConstraint, Toleration,
 };
 pub use projection::{Assignment, ProjectionSpec, ProjectionStatus, SiteDetail};
 pub use rule::ProjectionRuleSpec;
-pub use site::{Endpoint, MassChange, SiteSpec, SiteStatus, Times};
+pub use site::{
+    Endpoint, Inventory, MassChange, SiteFacts, SiteSpec, SiteStatus, Sovereignty, Taint, Times,
+};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -73,6 +77,11 @@ pub mod names {
     pub const KUBERNETES_ANNOTATION: &str = "sites.hanse.dev/kubernetes-version";
     /// Annotation on a Lease: the syncer's version.
     pub const SYNCER_ANNOTATION: &str = "sites.hanse.dev/syncer-version";
+    /// ConfigMap in an inbox, by the syncer: what the cluster has and serves, as JSON under
+    /// [`INVENTORY_KEY`]. Apart from the Lease, which is written every few seconds.
+    pub const INVENTORY: &str = "inventory";
+    /// See [`INVENTORY`].
+    pub const INVENTORY_KEY: &str = "inventory";
     /// Annotation on a Lease, by the hub: what the operator says of mass changes, as JSON.
     pub const MASS_CHANGE_ANNOTATION: &str = "sites.hanse.dev/mass-change";
     /// Annotation on a Lease, by the syncer: the root of its hash tree.

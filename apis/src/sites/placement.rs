@@ -1,7 +1,10 @@
 //! `Placement`: which objects of a workspace go to which sites, and how many of them.
 //!
-//! Invariant: the decision is a function of the spec and of the Sites that are seen; nothing in
-//! the status feeds back into it.
+//! Start at [`PlacementSpec`]. Invariant: the decision stands in the status, whole: it is a
+//! function of the spec, of the Sites that are seen, and of the decision before it, so the same
+//! inputs give the same decision on any replica. What decides is `server/rules`, not here.
+
+use std::collections::BTreeMap;
 
 use super::describe::api_type;
 use super::{Condition, LabelSelector};
@@ -14,6 +17,13 @@ api_type! {
             {"x-kubernetes-list-type": "atomic", "minItems": 1, "maxItems": 64};
         /// The sites that may be chosen; all when empty.
         sites: SiteSelector;
+        /// What a site must have free to be chosen: quantities of cpu, memory, pods and so on. A
+        /// site that holds the objects already needs it no longer.
+        capacity: BTreeMap<String, String> {"maxProperties": 16, "additionalProperties":
+            {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$",
+             "maxLength": 32}};
+        /// Taints of sites that are put up with.
+        tolerations: Vec<Toleration> {"x-kubernetes-list-type": "atomic", "maxItems": 64};
         /// How many of them, and whether replicas are divided.
         spread: Spread;
         /// Whether what the Pods of a placed object name goes where it goes: ConfigMaps, Secrets,
@@ -27,10 +37,15 @@ api_type! {
         group: String {"maxLength": 253};
         /// Plural name of the kind, as in URLs.
         resource: String [required] {"minLength": 1, "maxLength": 63};
+        /// Names that they have; all when empty.
+        names: Vec<String> {"x-kubernetes-list-type": "set", "maxItems": 256};
         /// Namespaces they live in; all when empty.
         namespaces: Vec<String> {"x-kubernetes-list-type": "set", "maxItems": 256};
         /// Labels they carry; all when empty.
         selector: LabelSelector;
+        /// What must be true of the `object`, in CEL. An object for which it fails is not placed,
+        /// and the condition ObjectsSelected says why.
+        expression: String {"maxLength": 4096};
     }
     /// Chooses sites.
     pub struct SiteSelector {
@@ -38,14 +53,78 @@ api_type! {
         names: Vec<String> {"x-kubernetes-list-type": "set", "maxItems": 256};
         /// Labels of Sites; all when empty.
         selector: LabelSelector;
+        /// Facts of Sites, which their authority answers for; all when empty.
+        facts: FactSelector;
+    }
+    /// Chooses sites by what their authority says of them. A site of which a fact is asked and
+    /// not known is not chosen.
+    pub struct FactSelector {
+        /// Who provides the infrastructure; any when empty.
+        providers: Vec<String> {"x-kubernetes-list-type": "set", "maxItems": 64};
+        /// Whose law holds; any when empty.
+        jurisdictions: Vec<String> {"x-kubernetes-list-type": "set", "maxItems": 64};
+        /// Who operates the cluster; any when empty.
+        operators: Vec<String> {"x-kubernetes-list-type": "set", "maxItems": 64};
+        /// Where it is; any when empty.
+        regions: Vec<String> {"x-kubernetes-list-type": "set", "maxItems": 64};
+        /// Zones of which it has at least one; any when empty.
+        zones: Vec<String> {"x-kubernetes-list-type": "set", "maxItems": 64};
+        /// Least level of sovereignty, with evidence that has not expired.
+        sovereignty_level: i64 {"minimum": 0, "maximum": 10};
+    }
+    /// A taint that is put up with, as in Pods.
+    pub struct Toleration {
+        /// The taint's key; every key when it is empty and the operator is Exists.
+        key: String {"maxLength": 317};
+        /// Equal (the default) or Exists.
+        operator: String {"enum": ["Equal", "Exists"]};
+        /// The taint's value, for Equal.
+        value: String {"maxLength": 63};
+        /// The taint's effect; every effect when empty.
+        effect: String {"enum": ["", "NoSchedule", "NoExecute"]};
     }
     /// How many sites, and what each of them gets.
     pub struct Spread {
-        /// All: every chosen site gets the whole object. Divide: the replicas are divided
-        /// equally over the chosen sites.
+        /// All: every chosen site gets the whole object. Divide: the replicas are divided over
+        /// the chosen sites.
         mode: String {"enum": ["All", "Divide"]};
         /// At most so many sites; no limit when absent.
-        count: Option<i64> {"minimum": 1, "maximum": 10000};
+        count: Option<i64> {"minimum": 1, "maximum": 1000};
+        /// How replicas are divided; equally when absent.
+        divide: Division {"x-kubernetes-validations": [{
+            "rule": "has(self.by) && self.by == 'Weights' || !has(self.weights)",
+            "message": "weights are for by: Weights"}]};
+        /// Over what the chosen sites are spread; all of it holds, or nothing new is chosen.
+        constraints: Vec<SpreadConstraint>
+            {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["by"],
+             "maxItems": 5};
+    }
+    /// How replicas are divided over the chosen sites; shares are rounded by largest remainder.
+    pub struct Division {
+        /// Equally, Weights: by the numbers below, FreeCapacity: by what was free at each site
+        /// when it was chosen.
+        by: String {"enum": ["Equally", "Weights", "FreeCapacity"]};
+        /// The numbers: a site has that of the first entry that chooses it, otherwise none.
+        weights: Vec<SiteWeight> {"x-kubernetes-list-type": "atomic", "maxItems": 64};
+        /// What has to be free for FreeCapacity: cpu (the default), memory, pods and so on.
+        resource: String {"maxLength": 63};
+    }
+    /// The weight of some sites.
+    pub struct SiteWeight {
+        /// The sites.
+        sites: SiteSelector [required];
+        /// Their weight.
+        weight: i64 [required] {"minimum": 0, "maximum": 1000000};
+    }
+    /// How many different values of a fact the chosen sites have.
+    pub struct SpreadConstraint {
+        /// The fact.
+        by: String [required]
+            {"enum": ["provider", "jurisdiction", "operator", "region", "zone"]};
+        /// At least so many.
+        min_groups: i64 {"minimum": 1, "maximum": 1000};
+        /// At most so many; no limit when absent.
+        max_groups: Option<i64> {"minimum": 1, "maximum": 1000};
     }
     /// What was decided.
     pub struct PlacementStatus {
@@ -55,9 +134,10 @@ api_type! {
         chosen: i64;
         /// How many objects are placed.
         objects: i64;
-        /// Every site that was looked at, with the rule that chose or rejected it.
+        /// Every site that was looked at, with the rule that chose or rejected it; the chosen
+        /// ones first when there are more than a thousand.
         sites: Vec<SiteDecision> {"x-kubernetes-list-type": "atomic"};
-        /// Placed.
+        /// Placed, ObjectsSelected.
         conditions: Vec<Condition>
             {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]};
     }
@@ -71,16 +151,9 @@ api_type! {
         reason: String;
         /// The rule that decided, for people.
         message: String;
+        /// The site's weight, when replicas are divided by weights or by free capacity.
+        weight: Option<i64>;
     }
-}
-
-/// What a Placement says about a number of sites.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Choice {
-    /// Every eligible site.
-    All,
-    /// At most so many of them.
-    Count(usize),
 }
 
 impl PlacementSpec {
@@ -92,17 +165,35 @@ impl PlacementSpec {
 }
 
 impl Spread {
-    /// How many sites are wanted.
-    #[must_use]
-    pub fn choice(&self) -> Choice {
-        match self.count {
-            Some(n) => Choice::Count(usize::try_from(n).unwrap_or(0)),
-            None => Choice::All,
-        }
-    }
     /// Whether replicas are divided over the sites.
     #[must_use]
     pub fn divides(&self) -> bool {
         self.mode == "Divide"
+    }
+}
+
+impl SpreadConstraint {
+    /// The least number of groups: one when nothing is said.
+    #[must_use]
+    pub fn least(&self) -> usize {
+        usize::try_from(self.min_groups).unwrap_or(0).max(1)
+    }
+
+    /// The greatest number of groups.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        let most = self.max_groups.and_then(|n| usize::try_from(n).ok());
+        most.unwrap_or(usize::MAX)
+    }
+}
+
+impl Division {
+    /// The resource whose free capacity weighs.
+    #[must_use]
+    pub fn weighs(&self) -> &str {
+        match self.resource.as_str() {
+            "" => "cpu",
+            resource => resource,
+        }
     }
 }

@@ -3,6 +3,8 @@
 //! Invariant: `status` is the hub's alone. What the syncer reports travels on the Lease in its
 //! inbox, because its credentials reach nothing else.
 
+use std::collections::BTreeMap;
+
 use super::Condition;
 use super::describe::api_type;
 
@@ -11,6 +13,12 @@ api_type! {
     pub struct SiteSpec {
         /// While true no new work is placed here; what is here stays.
         unschedulable: bool;
+        /// What placements may rely on; only whoever has the verb `attest` on the Site writes it.
+        facts: SiteFacts;
+        /// What keeps placements away that do not tolerate it.
+        taints: Vec<Taint>
+            {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["key", "effect"],
+             "maxItems": 64};
         /// How long silence is normal.
         times: Times;
         /// Life of the syncer's client certificate in seconds (30 days); it is renewed after a day,
@@ -24,6 +32,42 @@ api_type! {
         cluster_scoped: Vec<String> {"x-kubernetes-list-type": "set", "maxItems": 256};
         /// When the end of many objects at once is parked until the operator confirms it.
         mass_change: MassChange;
+    }
+    /// What the site's authority says of it.
+    pub struct SiteFacts {
+        /// Who provides the infrastructure.
+        provider: String {"maxLength": 63};
+        /// Whose law holds, as an ISO 3166 country code or a name of the platform's own.
+        jurisdiction: String {"maxLength": 63};
+        /// Who operates the cluster.
+        operator: String {"maxLength": 63};
+        /// Where it is.
+        region: String {"maxLength": 63};
+        /// Its zones.
+        zones: Vec<String> {"x-kubernetes-list-type": "set", "maxItems": 64,
+            "items": {"type": "string", "maxLength": 63}};
+        /// How sovereign it is.
+        sovereignty: Sovereignty {"x-kubernetes-validations": [{
+            "rule": "!has(self.level) || self.level == 0 || has(self.evidence)",
+            "message": "a level needs evidence"}]};
+    }
+    /// A level of sovereignty, and what it rests on.
+    pub struct Sovereignty {
+        /// The level, from 0 (nothing is claimed).
+        level: i64 {"minimum": 0, "maximum": 10};
+        /// Where the evidence is found: an audit report, a certificate.
+        evidence: String {"maxLength": 1024};
+        /// When the evidence ends; the level counts as 0 from then on.
+        expires: String {"format": "date-time"};
+    }
+    /// Keeps placements away, as a Node's taint keeps Pods away.
+    pub struct Taint {
+        /// Its key.
+        key: String [required] {"minLength": 1, "maxLength": 317};
+        /// Its value.
+        value: String {"maxLength": 63};
+        /// NoSchedule: nothing new comes. NoExecute: what is here leaves, too.
+        effect: String [required] {"enum": ["NoSchedule", "NoExecute"]};
     }
     /// What is a mass change; a missing number takes the default named with it.
     pub struct MassChange {
@@ -65,6 +109,8 @@ api_type! {
         last_contact: String {"format": "date-time"};
         /// How many objects are sent to the site.
         objects: i64;
+        /// What the syncer found in the cluster.
+        inventory: Inventory;
         /// The root of the hash tree in which hub and site last agreed: both held the same.
         converged_root: String {"maxLength": 64};
         /// When they agreed in it first.
@@ -76,6 +122,24 @@ api_type! {
         /// Joined, Connected, Converged, Parked, Ready.
         conditions: Vec<Condition>
             {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]};
+    }
+    /// What a cluster has and serves. Numbers are rough: small changes are not reported.
+    pub struct Inventory {
+        /// How many Nodes are ready.
+        nodes: i64 {"minimum": 0};
+        /// What the Nodes have together: quantities of cpu, memory, pods and so on.
+        allocatable: BTreeMap<String, String>;
+        /// What of it no Pod has asked for.
+        free: BTreeMap<String, String>;
+        /// Zones of the Nodes.
+        zones: Vec<String> {"x-kubernetes-list-type": "atomic"};
+        /// Names of StorageClasses.
+        storage_classes: Vec<String> {"x-kubernetes-list-type": "atomic"};
+        /// Names of IngressClasses.
+        ingress_classes: Vec<String> {"x-kubernetes-list-type": "atomic"};
+        /// The resources that are served, as PLURAL.GROUP/VERSION, or PLURAL/VERSION for the core
+        /// group.
+        resources: Vec<String> {"x-kubernetes-list-type": "atomic"};
     }
     /// One place where a site fetches its work.
     pub struct Endpoint {

@@ -49,7 +49,7 @@ const MUTATING: [(&str, Plugin); 13] = [
 ];
 
 /// Plugins that look at the object as it will be stored, in order.
-const VALIDATING: [(&str, Plugin); 15] = [
+const VALIDATING: [(&str, Plugin); 17] = [
     ("CertificateApproval", certificates::approval),
     ("CertificateSigning", certificates::signing),
     ("CertificateSubjectRestriction", certificates::subject),
@@ -70,6 +70,8 @@ const VALIDATING: [(&str, Plugin); 15] = [
         apis::reserved_crd_annotations,
     ),
     ("kcp.io/ReservedCRDGroups", apis::reserved_crd_groups),
+    ("sites.hanse.dev/Placement", sites::placement),
+    ("sites.hanse.dev/Site", sites::facts),
     (
         "core.kcp.io/LogicalClusterObjectCountLimit",
         object_count::limit,

@@ -1,9 +1,11 @@
-//! Pure rules of tenancy: hashes, paths, workspace types, claims, naming, locks, identities.
+//! Pure rules of tenancy: hashes, paths, workspace types, claims, naming, locks, identities; and
+//! placement.
 //!
-//! Start with [`types`] (who may live under whom), [`claims`] (what a provider may see) and
-//! [`users`] (who somebody is in a logical cluster). Invariant: no I/O, no clock, no chance;
-//! everything that depends on the present state comes in as an argument. Deliberately elsewhere:
-//! reading and writing objects (tenancy), deciding requests (auth, admission).
+//! Start with [`types`] (who may live under whom), [`claims`] (what a provider may see), [`users`]
+//! (who somebody is in a logical cluster) and [`placement`] (which sites an object goes to).
+//! Invariant: no I/O, no clock, no chance; everything that depends on the present state comes in
+//! as an argument. Deliberately elsewhere: reading and writing objects (tenancy), deciding requests
+//! (auth, admission).
 
 pub mod bound_crd;
 pub mod claims;
@@ -12,6 +14,7 @@ pub mod hash;
 pub mod locks;
 pub mod naming;
 pub mod path;
+pub mod placement;
 pub mod replicate;
 pub mod selector;
 pub mod types;

@@ -1,6 +1,9 @@
 //! What the room needs in `root`: its schemas, its export, who may bind it, the type of inboxes.
 //!
-//! Runs at every start after the shard's own bootstrap; what exists is left alone.
+//! Runs at every start after the shard's own bootstrap. A store that an older server made is
+//! brought up to date: schemas are named by their content, so new ones are added beside the old,
+//! the export names them and all bindings follow; roles get the rules that they lack. Everything
+//! else that exists is left alone.
 
 use hanse_apis::kcp::conditions as condition;
 use hanse_apis::kcp::{cluster, group};
@@ -8,7 +11,7 @@ use hanse_apis::sites::kinds;
 use hanse_cache::{ClusterName, CommitError, Object, ResourceId};
 use hanse_rules::conditions::{self, State};
 use hanse_rules::hash;
-use hanse_tenancy::{Draft, Tenancy, exports, objects, workspace_types};
+use hanse_tenancy::{Draft, Tenancy, exports, objects, restore, workspace_types};
 use serde_json::Value;
 
 use crate::turn::Turn;
@@ -37,7 +40,16 @@ pub async fn bootstrap(tenancy: &Tenancy) -> Result<(), CommitError> {
             Some("ClusterRole") => &of.cluster_roles,
             _ => &of.cluster_role_bindings,
         };
-        ensure(tenancy, &mut turn, &root, Draft::new(resource, row))?;
+        let draft = Draft::new(resource, row);
+        let Some(found) = find(tenancy, resource, "", draft.name()) else {
+            ensure(tenancy, &mut turn, &root, draft)?;
+            continue;
+        };
+        let mut value = found.value();
+        if restore(&mut value, &draft.value) {
+            turn.update(tenancy.maker(), &found, &value)
+                .map_err(internal)?;
+        }
     }
     export(tenancy, &mut turn, &root)?;
     tenancy.commit(turn.writes).await?;
@@ -91,7 +103,15 @@ fn export(tenancy: &Tenancy, turn: &mut Turn, root: &ClusterName) -> Result<(), 
     let of = tenancy.view().resources();
     let mut row = first(kinds::api_export());
     let name = kinds::api_export_name();
-    if find(tenancy, &of.api_exports, "", name).is_some() {
+    if let Some(found) = find(tenancy, &of.api_exports, "", name) {
+        let mut value = found.value();
+        if value["spec"]["resources"] != row["spec"]["resources"] {
+            value["spec"]["resources"] = row["spec"]["resources"].take();
+            let generation = value["metadata"]["generation"].as_i64().unwrap_or(1);
+            value["metadata"]["generation"] = (generation + 1).into();
+            turn.update(tenancy.maker(), &found, &value)
+                .map_err(internal)?;
+        }
         return Ok(());
     }
     let mut bytes = [0; IDENTITY_BYTES];

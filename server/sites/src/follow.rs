@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hanse_cache::{Object, ObjectKey, ResourceId, Scope};
 use hanse_projection::references::references;
+use hanse_rules::placement::policy::Failure;
 
-use crate::placement;
+use crate::placement::{self, Choice};
 use crate::run::{Key, Sites};
 
 /// See the module's words.
@@ -51,21 +52,32 @@ impl Sites {
         by.into_iter().flatten().filter_map(Key::object).collect()
     }
 
-    /// Notes what an object needs, when it is placed with what it needs. Answers the keys that
-    /// are worth a look: what it came to need, what it no longer needs, and all of it when it
-    /// `moved` itself.
-    pub(crate) fn follow(&self, key: &ObjectKey, object: Option<&Object>, moved: bool) -> Vec<Key> {
-        let placed = object.filter(|o| !o.is_deleting()).and_then(|object| {
-            let (_, spec) = placement::of_object(self, object)?;
-            spec.follows().then(|| needs(object))
-        });
+    /// Notes what an object needs. Answers the keys that are worth a look: what it came to need,
+    /// what it no longer needs, and all of it when it `moved` itself.
+    pub(crate) fn follow(&self, key: &ObjectKey, needs: BTreeSet<Key>, moved: bool) -> Vec<Key> {
         let key = Key::of(key);
         let mut follows = self.follows.lock();
-        let mut concerned = follows.set(&key, placed.unwrap_or_default());
+        let mut concerned = follows.set(&key, needs);
         if moved {
             concerned.extend(follows.needs.get(&key).into_iter().flatten().cloned());
         }
         concerned
+    }
+
+    /// Notes whether the expressions of Placements fail for an object; answers the Placements of
+    /// which that is news.
+    pub(crate) fn note_failures(
+        &self,
+        key: &ObjectKey,
+        failures: &[(ObjectKey, Failure)],
+    ) -> Vec<Key> {
+        let of = &key.resource;
+        let told = match &*key.namespace {
+            "" => format!("{} {}", of.resource(), key.name),
+            namespace => format!("{} {namespace}/{}", of.resource(), key.name),
+        };
+        let mut known = self.failures.lock();
+        known.note(&Key::of(key), &told, failures)
     }
 
     /// Makes the index of all that is placed.
@@ -73,13 +85,22 @@ impl Sites {
         let view = self.tenancy.view();
         for placement in view.list(&self.ids.placements, &Scope::Wildcard) {
             for object in self.selected(&placement) {
-                self.follow(object.key(), Some(&object), false);
+                let choice = placement::of_object(self, &object);
+                self.follow(object.key(), needs(Some(&object), &choice), false);
             }
         }
     }
 }
 
-fn needs(object: &Object) -> BTreeSet<Key> {
+/// What an object needs, when it is placed with what it needs.
+pub(crate) fn needs(object: Option<&Object>, choice: &Choice) -> BTreeSet<Key> {
+    let follows = choice
+        .placement
+        .as_ref()
+        .is_some_and(|(_, policy)| policy.spec.follows());
+    let Some(object) = object.filter(|o| follows && !o.is_deleting()) else {
+        return BTreeSet::new();
+    };
     let key = object.key();
     let of = |(resource, name): (&'static str, String)| {
         let resource = ResourceId::new("", resource, "");

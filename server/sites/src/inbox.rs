@@ -130,6 +130,10 @@ fn drafts(sites: &Sites, inbox: &ClusterName, lease_seconds: i64) -> Vec<Draft> 
         "metadata": {"name": names::LEASE}, "spec": {"leaseDurationSeconds": lease_seconds},
     });
     out.push(Draft::new(&sites.ids.leases, lease).within(names::LEASE_NAMESPACE));
+    let inventory = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": names::INVENTORY},
+    });
+    out.push(Draft::new(&of.config_maps, inventory).within(names::LEASE_NAMESPACE));
     out
 }
 
@@ -155,6 +159,8 @@ fn syncer_rules() -> Value {
         {"apiGroups": [GROUP], "resources": [COMPARISONS], "verbs": ["create"]},
         {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
          "resourceNames": [names::LEASE], "verbs": ["get", "update", "patch"]},
+        {"apiGroups": [""], "resources": ["configmaps"],
+         "resourceNames": [names::INVENTORY], "verbs": ["get", "update", "patch"]},
         {"apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests"],
          "verbs": ["create", "get"]},
     ])

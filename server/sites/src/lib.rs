@@ -11,6 +11,7 @@
 mod bootstrap;
 mod certificates;
 mod compare;
+mod facts;
 mod follow;
 pub mod ids;
 mod inbox;

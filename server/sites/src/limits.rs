@@ -27,5 +27,15 @@ pub const COUNT_PAUSE: Duration = Duration::from_secs(1);
 pub const SOON: Duration = Duration::from_millis(500);
 /// Sites that a Placement's status explains.
 pub const DECISIONS_MAX: usize = 1000;
+/// Objects of one Placement whose failing expressions are counted.
+pub const FAILURES_MAX: usize = 1000;
+/// Sites that are kept read; twice as many at most.
+pub const CANDIDATES_KEPT: usize = 2048;
+/// Placements that are kept compiled; twice as many at most.
+pub const POLICIES_KEPT: usize = 2048;
+/// Lists of what sites serve that are kept read; twice as many at most.
+pub const SERVED_KEPT: usize = 64;
+/// Strings of each list in a site's inventory; the rest is not told.
+pub const INVENTORY_ITEMS: usize = 2000;
 /// Deepest workspace whose ancestors' Sites are looked at.
 pub const ANCESTORS_MAX: usize = 32;

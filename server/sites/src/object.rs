@@ -9,17 +9,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hanse_apis::sites::{
-    self, API_VERSION, ApplyError, Assignment, ManifestSpec, PlacementSpec, ProjectionRuleSpec,
-    ProjectionSpec, ProjectionStatus, SiteSpec, SiteStatus, Source, names,
+    self, API_VERSION, ApplyError, Assignment, ManifestSpec, ProjectionRuleSpec, ProjectionSpec,
+    ProjectionStatus, SiteDecision, SiteSpec, SiteStatus, Source, names,
 };
 use hanse_cache::{ClusterName, DocumentError, Object, ObjectKey};
 use hanse_projection::names::{object_name, target};
-use hanse_projection::place::divide;
 use hanse_projection::render::at;
 use hanse_projection::{Render, content_hash, kinds, line, render};
+use hanse_rules::placement::policy::Policy;
+use hanse_rules::placement::shares;
 use hanse_tenancy::Draft;
 use serde_json::{Value, json};
 
+use crate::follow::needs;
 use crate::limits::{MANIFEST_BYTES_MAX, SOON};
 use crate::run::{Key, Sites};
 use crate::status::{self, Part};
@@ -46,7 +48,8 @@ pub struct SiteRef {
 /// What an object shall have.
 struct Wanted {
     placement: String,
-    divides: bool,
+    /// The decision by which replicas are divided, when they are.
+    divided: Option<(Arc<Policy>, Vec<SiteDecision>)>,
     sites: BTreeMap<String, SiteRef>,
 }
 
@@ -61,8 +64,11 @@ pub fn reconcile(sites: &Sites, key: &ObjectKey) -> Result<Turn, DocumentError> 
     let name = object_name(&source);
     let projection = view.get(&sites.ids.projections, &key.cluster, "", &name);
     let rule = rule(sites, key);
-    let wanted = match object.as_ref().filter(|o| !o.is_deleting()) {
-        Some(object) => match wanted(sites, object, &rule) {
+    let placed = object.as_ref().filter(|o| !o.is_deleting());
+    let choice = placed.map(|object| placement::of_object(sites, object));
+    let choice = choice.unwrap_or_default();
+    let wanted = match placed {
+        Some(object) => match wanted(sites, object, &rule, &choice) {
             Decision::Sites(wanted) => Some(wanted),
             Decision::Nowhere => None,
             // What stands stays as it is until the Placement is decided.
@@ -88,10 +94,12 @@ pub fn reconcile(sites: &Sites, key: &ObjectKey) -> Result<Turn, DocumentError> 
         Some(wanted) => work.send(wanted)?,
         None => work.withdraw_all()?,
     };
-    let object = work.object.clone();
+    let object = work.object.clone().filter(|o| !o.is_deleting());
     let mut turn = work.finish(wanted.as_ref(), assigned)?;
     let moved = !turn.writes.is_empty();
-    turn.wake.extend(sites.follow(key, object.as_ref(), moved));
+    let needs = needs(object.as_ref(), &choice);
+    turn.wake.extend(sites.follow(key, needs, moved));
+    turn.wake.extend(sites.note_failures(key, &choice.failures));
     Ok(turn)
 }
 
@@ -141,7 +149,12 @@ enum Decision {
     Open,
 }
 
-fn wanted(sites: &Sites, object: &Object, rule: &ProjectionRuleSpec) -> Decision {
+fn wanted(
+    sites: &Sites,
+    object: &Object,
+    rule: &ProjectionRuleSpec,
+    choice: &placement::Choice,
+) -> Decision {
     let key = object.key();
     let stays = kinds::stays(key.resource.group(), key.resource.resource(), &key.name).is_some()
         || rule.exclude_names.iter().any(|n| **n == *key.name)
@@ -149,31 +162,34 @@ fn wanted(sites: &Sites, object: &Object, rule: &ProjectionRuleSpec) -> Decision
     if stays {
         return Decision::Nowhere;
     }
-    match placement::of_object(sites, object) {
-        Some((placement, spec)) => decided(sites, &placement, &spec),
+    match &choice.placement {
+        Some((placement, policy)) => decided(sites, placement, policy),
         None => followed(sites, key),
     }
 }
 
 /// What a Placement has decided.
-fn decided(sites: &Sites, placement: &Object, spec: &PlacementSpec) -> Decision {
+fn decided(sites: &Sites, placement: &Object, policy: &Arc<Policy>) -> Decision {
     let status = placement
         .raw(&["status"])
         .and_then(|raw| serde_json::from_slice(raw).ok());
     let (Some(author), Some(status)) = (placement::author(placement), status) else {
         return Decision::Open;
     };
-    let status: sites::PlacementStatus = status;
+    let mut status: sites::PlacementStatus = status;
     let seen = placement::visible(sites, &placement.key().cluster, &author);
+    status
+        .sites
+        .retain(|d| d.chosen && seen.contains_key(&d.site));
     let chosen = status
         .sites
         .iter()
-        .filter(|d| d.chosen)
         .filter_map(|d| Some((d.site.clone(), site_ref(&seen.get(&d.site)?.1))))
         .collect();
+    let divides = policy.spec.spread.divides();
     Decision::Sites(Wanted {
         placement: placement.key().name.to_string(),
-        divides: spec.spread.divides(),
+        divided: divides.then(|| (Arc::clone(policy), status.sites)),
         sites: chosen,
     })
 }
@@ -185,15 +201,15 @@ fn followed(sites: &Sites, key: &ObjectKey) -> Decision {
         let Some(workload) = sites.tenancy.view().hub().get(&workload) else {
             continue;
         };
-        let Some((placement, spec)) = placement::of_object(sites, &workload) else {
+        let Some((placement, policy)) = placement::of_object(sites, &workload).placement else {
             continue;
         };
-        match decided(sites, &placement, &spec) {
+        match decided(sites, &placement, &policy) {
             Decision::Sites(wanted) => match &mut out {
                 Some(out) => out.sites.extend(wanted.sites),
                 None => {
                     out = Some(Wanted {
-                        divides: false,
+                        divided: None,
                         ..wanted
                     });
                 }
@@ -282,12 +298,12 @@ impl Work<'_> {
             "" => row?,
             path => path,
         };
-        if !wanted.divides || wanted.sites.is_empty() {
+        let (policy, decision) = wanted.divided.as_ref()?;
+        if wanted.sites.is_empty() {
             return None;
         }
         let total = at(value, path).and_then(Value::as_i64).unwrap_or(1);
-        let weights = wanted.sites.keys().map(|name| (name.clone(), 0)).collect();
-        Some((path.to_owned(), divide(total, &weights)))
+        Some((path.to_owned(), shares(&policy.spec, decision, total)))
     }
 
     /// Puts what one site shall have into its inbox, and reads what became of it.

@@ -5,20 +5,81 @@
 //! one decision.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use hanse_apis::sites::{
-    self, Assignment, Condition, GROUP, PlacementSpec, PlacementStatus, SiteSpec, SiteStatus,
-    names, set_condition,
+    self, Condition, GROUP, PlacementStatus, SiteDecision, names, set_condition,
 };
 use hanse_auth::{Attributes, UserInfo};
-use hanse_cache::{ClusterName, DocumentError, Object};
-use hanse_projection::place::{SiteFacts, place};
+use hanse_cache::{ClusterName, DocumentError, Object, ObjectKey};
 use hanse_rules::path;
+use hanse_rules::placement::policy::{Failure, Policy, Subject};
+use hanse_rules::placement::{Candidate, Decision, Request, decide};
 use serde_json::Value;
 
-use crate::limits::{ANCESTORS_MAX, DECISIONS_MAX};
-use crate::run::Sites;
+use crate::limits::{ANCESTORS_MAX, DECISIONS_MAX, FAILURES_MAX};
+use crate::run::{Key, Sites};
 use crate::turn::Turn;
+
+/// What the Placements of a workspace say about an object.
+#[derive(Default)]
+pub struct Choice {
+    /// The one that selects it.
+    pub placement: Option<(Object, Arc<Policy>)>,
+    /// Those before it whose expressions failed.
+    pub failures: Vec<(ObjectKey, Failure)>,
+}
+
+/// Expressions that failed, by Placement and object. Every object that a Placement's kinds name is
+/// looked at after a start, so this needs no memory of its own.
+#[derive(Default)]
+pub struct Failures {
+    of: BTreeMap<(ClusterName, Arc<str>), BTreeMap<Key, String>>,
+}
+
+impl Failures {
+    /// Notes what failed for an object now; answers the Placements of which that is news.
+    pub fn note(
+        &mut self,
+        object: &Key,
+        told: &str,
+        failures: &[(ObjectKey, Failure)],
+    ) -> Vec<Key> {
+        let mut news = Vec::new();
+        for ((cluster, name), objects) in &mut self.of {
+            let stays =
+                |(key, _): &&(ObjectKey, Failure)| key.cluster == *cluster && key.name == *name;
+            if !failures.iter().any(|f| stays(&f)) && objects.remove(object).is_some() {
+                news.push(Key::Count(cluster.clone(), Arc::clone(name)));
+            }
+        }
+        for (key, failure) in failures {
+            let of = (key.cluster.clone(), Arc::clone(&key.name));
+            let message = format!("{}: {} ({told})", failure.field, failure.message);
+            let objects = self.of.entry(of).or_default();
+            let known = objects.get(object) == Some(&message);
+            if known || (objects.len() >= FAILURES_MAX && !objects.contains_key(object)) {
+                continue;
+            }
+            objects.insert(object.clone(), message);
+            news.push(Key::Count(key.cluster.clone(), Arc::clone(&key.name)));
+        }
+        self.of.retain(|_, objects| !objects.is_empty());
+        news
+    }
+
+    /// What is said of a Placement: the first failure, and how many there are.
+    fn told(&self, cluster: &str, name: &str) -> Option<String> {
+        let of = (ClusterName::from(cluster), Arc::from(name));
+        let objects = self.of.get(&of)?;
+        let first = objects.values().next()?;
+        Some(match objects.len() {
+            1 => first.clone(),
+            n => format!("{first}, and {} more objects", n - 1),
+        })
+    }
+}
 
 /// Looks at one Placement.
 ///
@@ -34,96 +95,107 @@ pub fn reconcile(sites: &Sites, cluster: &str, name: &str) -> Result<Turn, Docum
         return Ok(turn);
     }
     let mut value = placement.value();
-    let spec: PlacementSpec = sites::read(&value, "spec").unwrap_or_default();
     let mut status: PlacementStatus = sites::read(&value, "status").unwrap_or_default();
-    let (objects, held) = placed(sites, cluster, name);
+    status.observed_generation = value["metadata"]["generation"].as_i64().unwrap_or(0);
+    status.objects = placed(sites, cluster, name);
     let author = author(&placement);
     let seen = match &author {
         Some(author) => visible(sites, cluster, author),
         None => BTreeMap::new(),
     };
-    let facts: Vec<SiteFacts> = seen
-        .iter()
-        .map(|(name, (_, site))| facts(name, site, &held))
-        .collect();
-    let mut decisions = place(&spec, &format!("{cluster}/{name}"), &facts);
-    status.chosen = i64::try_from(decisions.iter().filter(|d| d.chosen).count()).unwrap_or(0);
-    if decisions.len() > DECISIONS_MAX {
-        decisions.sort_by_key(|d| !d.chosen);
-        decisions.truncate(DECISIONS_MAX);
+    let policy = sites.facts.policy(&placement);
+    let decision = decided(sites, &placement, &policy, &seen, &status.sites);
+    status.chosen = i64::try_from(decision.chosen()).unwrap_or(0);
+    if let Some(moment) = decision.again {
+        let seconds = u64::try_from(moment - sites.seconds()).unwrap_or(0);
+        turn.again_in(Duration::from_secs(seconds));
     }
-    status.observed_generation = value["metadata"]["generation"].as_i64().unwrap_or(0);
-    status.objects = objects;
-    status.sites = decisions;
-    let (state, reason, message) = match (author.is_some(), status.chosen, facts.len()) {
-        (false, ..) => (
-            "False",
+    let wanted = policy.spec.spread.count;
+    let placed = match (author.is_some(), &decision.unmet) {
+        (false, _) => Err((
             "AuthorUnknown",
-            "nobody is known to have written the spec",
-        ),
-        (_, 0, 0) => (
-            "False",
-            "NoSites",
-            "there is no Site that its author may use",
-        ),
-        (_, 0, _) => ("False", "NoneFits", "no Site fits; status.sites says why"),
-        _ => ("True", "Placed", ""),
+            "nobody is known to have written the spec".into(),
+        )),
+        (_, Some(unmet)) => Err(("SpreadUnmet", unmet.clone())),
+        _ if seen.is_empty() => Err(("NoSites", "there is no Site that its author may use".into())),
+        _ if status.chosen == 0 => Err(("NoneFits", "no Site fits; status.sites says why".into())),
+        _ => Ok(match wanted.filter(|n| *n > status.chosen) {
+            Some(n) => format!(
+                "{} of {n} sites; status.sites says why no more",
+                status.chosen
+            ),
+            None => String::new(),
+        }),
     };
-    set_condition(
-        &mut status.conditions,
-        Condition {
-            r#type: "Placed".into(),
-            status: state.into(),
-            reason: reason.into(),
-            message: message.into(),
-            last_transition_time: sites.now(),
-            observed_generation: status.observed_generation,
-        },
-    );
+    status.sites = decision.sites;
+    if status.sites.len() > DECISIONS_MAX {
+        status.sites.sort_by_key(|d| !d.chosen);
+        status.sites.truncate(DECISIONS_MAX);
+    }
+    observe(sites, &mut status, "Placed", "Placed", placed);
+    let selected = sites.failures.lock().told(cluster, name);
+    let selected = match selected {
+        Some(message) => Err(("ExpressionFailed", message)),
+        None => Ok(String::new()),
+    };
+    observe(sites, &mut status, "ObjectsSelected", "Selected", selected);
     sites::write(&mut value, "status", &status);
     turn.update(sites.tenancy.maker(), &placement, &value)?;
     Ok(turn)
 }
 
-/// How many objects a Placement has placed, and at which sites.
-fn placed(sites: &Sites, cluster: &str, name: &str) -> (i64, BTreeMap<String, bool>) {
-    let mut held = BTreeMap::new();
-    let mut objects = 0;
-    for projection in sites
-        .tenancy
-        .view()
-        .list_cluster(&sites.ids.projections, cluster)
-    {
-        if projection
-            .text(&["spec", "placement"])
-            .is_none_or(|p| p != name)
-        {
-            continue;
-        }
-        objects += 1;
-        let raw = projection.raw(&["spec", "sites"]).unwrap_or(b"[]");
-        let assigned: Vec<Assignment> = serde_json::from_slice(raw).unwrap_or_default();
-        held.extend(assigned.into_iter().map(|a| (a.site, true)));
-    }
-    (objects, held)
+/// The decision about a Placement, with the Sites that its author sees.
+fn decided(
+    sites: &Sites,
+    placement: &Object,
+    policy: &Policy,
+    seen: &BTreeMap<String, (ClusterName, Object)>,
+    previous: &[SiteDecision],
+) -> Decision {
+    let candidates: Vec<Arc<Candidate>> = seen
+        .values()
+        .map(|(_, site)| sites.facts.candidate(site))
+        .collect();
+    let candidates: Vec<&Candidate> = candidates.iter().map(|c| &**c).collect();
+    let key = placement.key();
+    let request = Request {
+        spec: &policy.spec,
+        identity: &format!("{}/{}", key.cluster, key.name),
+        now: sites.seconds(),
+        previous,
+    };
+    decide(&request, &candidates)
 }
 
-fn facts(name: &str, site: &Object, held: &BTreeMap<String, bool>) -> SiteFacts {
-    let value = site.value();
-    let spec: SiteSpec = sites::read(&value, "spec").unwrap_or_default();
-    let status: SiteStatus = sites::read(&value, "status").unwrap_or_default();
-    SiteFacts {
-        name: name.to_owned(),
-        uid: site.uid().to_owned(),
-        labels: site
-            .labels()
-            .map(|(k, v)| (k.to_owned(), v.to_owned()))
-            .collect(),
-        joined: !status.cluster_uid.is_empty(),
-        unschedulable: spec.unschedulable,
-        leaving: site.is_deleting(),
-        held: held.contains_key(name),
-    }
+/// Sets a condition: true with a note, or false with reason and message.
+fn observe(
+    sites: &Sites,
+    status: &mut PlacementStatus,
+    kind: &str,
+    well: &str,
+    found: Result<String, (&str, String)>,
+) {
+    let (state, reason, message) = match found {
+        Ok(note) => ("True", well, note),
+        Err((reason, message)) => ("False", reason, message),
+    };
+    let condition = Condition {
+        r#type: kind.into(),
+        status: state.into(),
+        reason: reason.into(),
+        message,
+        last_transition_time: sites.now(),
+        observed_generation: status.observed_generation,
+    };
+    set_condition(&mut status.conditions, condition);
+}
+
+/// How many objects a Placement has placed.
+fn placed(sites: &Sites, cluster: &str, name: &str) -> i64 {
+    let view = sites.tenancy.view();
+    let all = view.list_cluster(&sites.ids.projections, cluster);
+    let own = |p: &&Object| p.text(&["spec", "placement"]).is_some_and(|p| p == name);
+    i64::try_from(all.iter().filter(own).count()).unwrap_or(i64::MAX)
 }
 
 /// Who wrote the spec of a Placement last, as the server noted it.
@@ -182,32 +254,40 @@ pub fn visible(
     out
 }
 
-/// The Placement of an object: the first, by name, that selects it and stays.
+/// The Placement of an object: the first, by name, that selects it and stays; and the Placements
+/// whose expressions failed for it.
 #[must_use]
-pub fn of_object(sites: &Sites, object: &Object) -> Option<(Object, PlacementSpec)> {
+pub fn of_object(sites: &Sites, object: &Object) -> Choice {
     let key = object.key();
-    let view = sites.tenancy.view();
     let labels: BTreeMap<String, String> = object
         .labels()
         .map(|(k, v)| (k.to_owned(), v.to_owned()))
         .collect();
-    for placement in view.list_cluster(&sites.ids.placements, &key.cluster) {
+    let subject = Subject {
+        group: key.resource.group(),
+        resource: key.resource.resource(),
+        namespace: &key.namespace,
+        name: &key.name,
+        labels: &labels,
+    };
+    let mut choice = Choice::default();
+    for placement in sites
+        .tenancy
+        .view()
+        .list_cluster(&sites.ids.placements, &key.cluster)
+    {
         if placement.is_deleting() {
             continue;
         }
-        let spec: PlacementSpec = match placement.raw(&["spec"]) {
-            Some(raw) => serde_json::from_slice(raw).unwrap_or_default(),
-            None => continue,
-        };
-        let fits = spec.objects.iter().any(|o| {
-            o.group == key.resource.group()
-                && o.resource == key.resource.resource()
-                && (o.namespaces.is_empty() || o.namespaces.iter().any(|n| **n == *key.namespace))
-                && o.selector.matches(&labels)
-        });
-        if fits {
-            return Some((placement, spec));
+        let policy = sites.facts.policy(&placement);
+        match policy.selects(&subject, &|| object.value()) {
+            Ok(true) => {
+                choice.placement = Some((placement, policy));
+                break;
+            }
+            Ok(false) => {}
+            Err(failure) => choice.failures.push((placement.key().clone(), failure)),
         }
     }
-    None
+    choice
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hanse_apis::sites::{GROUP, ObjectSelector, PlacementSpec, Source, names};
+use hanse_apis::sites::{GROUP, Source, names};
 use hanse_auth::authority::Authority;
 use hanse_auth::token::Signer;
 use hanse_cache::{
@@ -21,9 +21,11 @@ use hanse_tenancy::Tenancy;
 use parking_lot::Mutex;
 
 use crate::compare::Trees;
+use crate::facts::Facts;
 use crate::follow::Follows;
 use crate::ids::Ids;
 use crate::limits::{BODIES_KEPT, COUNT_PAUSE, EVENTS, WORKERS};
+use crate::placement::Failures;
 use crate::turn::Turn;
 use crate::{certificates, inbox, join, object, placement, site};
 
@@ -132,6 +134,10 @@ pub struct Sites {
     pub(crate) differs: Mutex<BTreeMap<ClusterName, i64>>,
     /// What placed objects need.
     pub(crate) follows: Mutex<Follows>,
+    /// Sites and Placements, ready to be asked.
+    pub(crate) facts: Facts,
+    /// Expressions of Placements that failed.
+    pub(crate) failures: Mutex<Failures>,
     /// Bodies that were spare at a moment (monotonic).
     spare: Mutex<Option<(Duration, Vec<SparePart>)>>,
 }
@@ -164,6 +170,8 @@ impl Sites {
             trees: Mutex::new(Trees::default()),
             differs: Mutex::new(BTreeMap::new()),
             follows: Mutex::new(Follows::default()),
+            facts: Facts::default(),
+            failures: Mutex::new(Failures::default()),
             spare: Mutex::new(None),
         }))
     }
@@ -333,6 +341,11 @@ impl Sites {
                     self.queue.add(Key::Site(cluster, name));
                 }
             }
+        } else if *of == self.tenancy.view().resources().config_maps && inbox::is_inbox(&cluster) {
+            let site = self.inboxes.lock().get(&cluster).cloned();
+            if let Some((cluster, name)) = site.filter(|_| *key.name == *names::INVENTORY) {
+                self.queue.add(Key::Site(cluster, name));
+            }
         } else if *of == self.ids.requests {
             if inbox::is_inbox(&cluster) {
                 self.queue.add(Key::Request(cluster, name));
@@ -375,6 +388,7 @@ impl Sites {
         let decides = same(&["spec"])
             && same(&["metadata", "labels"])
             && same(&["status", "clusterUid"])
+            && same(&["status", "inventory"])
             && previous.is_deleting() == site.is_deleting();
         if !decides {
             self.queue.add(Key::Placements);
@@ -410,12 +424,8 @@ impl Sites {
     /// Every object of the kinds that a Placement names, in its workspace.
     pub(crate) fn selected(&self, placement: &Object) -> Vec<Object> {
         let view = self.tenancy.view();
-        let spec = placement.raw(&["spec"]).unwrap_or(b"{}");
-        let spec: PlacementSpec = serde_json::from_slice(spec).unwrap_or_default();
-        let named = |of: &ResourceId| {
-            let fits = |o: &ObjectSelector| o.group == of.group() && o.resource == of.resource();
-            spec.objects.iter().any(fits)
-        };
+        let policy = self.facts.policy(placement);
+        let named = |of: &ResourceId| policy.names(of.group(), of.resource());
         let scope = Scope::Cluster(placement.key().cluster.clone());
         let kinds = view.hub().contents(&scope);
         let kinds = kinds.into_iter().filter(|(of, _)| named(of));

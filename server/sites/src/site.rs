@@ -5,13 +5,15 @@
 
 use std::time::Duration;
 
-use hanse_apis::sites::{self, Condition, Endpoint, SiteSpec, SiteStatus, names, set_condition};
+use hanse_apis::sites::{
+    self, Condition, Endpoint, Inventory, SiteSpec, SiteStatus, names, quantity, set_condition,
+};
 use hanse_cache::{ClusterName, DocumentError, Object, Scope};
 use hanse_projection::{Contact, contact};
 use serde_json::Value;
 
 use crate::inbox;
-use crate::limits::{FORGET, SOON};
+use crate::limits::{FORGET, INVENTORY_ITEMS, SOON};
 use crate::run::{Key, Sites};
 use crate::turn::{Turn, hold, let_go};
 
@@ -67,10 +69,41 @@ pub fn reconcile(sites: &Sites, cluster: &str, name: &str) -> Result<Turn, Docum
         &spec,
         (&inbox, lease.as_ref()),
     );
+    status.inventory = inventory(sites, &inbox).unwrap_or(status.inventory);
     conditions(sites, &mut status);
     sites::write(&mut value, "status", &status);
     turn.update(sites.tenancy.maker(), &site, &value)?;
     Ok(turn)
+}
+
+/// What the syncer says of the cluster; `None` when it says nothing that can be read.
+fn inventory(sites: &Sites, inbox: &ClusterName) -> Option<Inventory> {
+    let view = sites.tenancy.view();
+    let namespace = names::LEASE_NAMESPACE;
+    let map = view.get(
+        &view.resources().config_maps,
+        inbox,
+        namespace,
+        names::INVENTORY,
+    )?;
+    let text = map.text(&["data", names::INVENTORY_KEY])?;
+    let mut said: Inventory = serde_json::from_str(&text).ok()?;
+    for list in [
+        &mut said.zones,
+        &mut said.storage_classes,
+        &mut said.ingress_classes,
+        &mut said.resources,
+    ] {
+        list.truncate(INVENTORY_ITEMS);
+    }
+    for amounts in [&mut said.allocatable, &mut said.free] {
+        amounts.retain(|_, amount| quantity::thousandths(amount).is_some());
+        while amounts.len() > INVENTORY_ITEMS {
+            amounts.pop_last();
+        }
+    }
+    said.nodes = said.nodes.max(0);
+    Some(said)
 }
 
 /// Takes in what the Lease says.

@@ -490,7 +490,8 @@ impl<'a> Site<'a> {
 
 /// Adds the rules or subjects that a bootstrap object lacks. True if it lacked any. An object
 /// that says `autoupdate: "false"` is left alone.
-fn restore(found: &mut Value, row: &Value) -> bool {
+#[must_use]
+pub fn restore(found: &mut Value, row: &Value) -> bool {
     let auto = &found["metadata"]["annotations"]["rbac.authorization.kubernetes.io/autoupdate"];
     if auto == "false" || row.get("aggregationRule").is_some() {
         return false;

@@ -26,7 +26,7 @@ pub mod workspace_types;
 mod tests;
 
 pub use birth::{INITIALIZER_UNIVERSAL, Newborn, Plan};
-pub use bootstrap::BootstrapError;
+pub use bootstrap::{BootstrapError, restore};
 pub use catalog::{Catalog, Lookup, Surface};
 pub use forms::Forms;
 pub use home::HOME_NAME;

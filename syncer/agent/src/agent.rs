@@ -18,7 +18,7 @@ use crate::heartbeat::Facts;
 use crate::journal::{Change, Journal, JournalError};
 use crate::limits::{APPLIERS, APPLY_PAUSE_MAX, REPORT_PAUSE_MAX, REPORTERS};
 use crate::table::{Entry, Standing, Table};
-use crate::{apply, below, heartbeat, inbox, report};
+use crate::{apply, below, heartbeat, inbox, inventory, report};
 
 /// What an agent works with.
 pub struct Setup {
@@ -133,6 +133,8 @@ impl Agent {
                 .seams
                 .spawn("heartbeat", heartbeat::run(Arc::clone(&shared))),
         );
+        let inventory = inventory::run(Arc::clone(&shared));
+        tasks.push(shared.seams.spawn("inventory", inventory));
         shared.tasks.lock().extend(tasks);
         below::watch_namespaces(&shared);
         Ok(Self { shared })

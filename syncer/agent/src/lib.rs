@@ -18,6 +18,7 @@ mod gap;
 mod guard;
 mod heartbeat;
 mod inbox;
+mod inventory;
 mod join;
 mod journal;
 mod limits;

@@ -38,3 +38,9 @@ pub const JOURNAL_CACHE_BYTES: usize = 1024 * 1024;
 pub const JOIN_WAIT: Duration = Duration::from_secs(60);
 /// How often a waiting certificate request is looked at.
 pub const JOIN_LOOK: Duration = Duration::from_millis(500);
+/// How often the cluster is looked over for what it has and serves.
+pub const INVENTORY_PAUSE: Duration = Duration::from_secs(300);
+/// How soon an inventory that did not reach the hub is told again.
+pub const INVENTORY_RETRY: Duration = Duration::from_secs(10);
+/// Strings of each list in an inventory.
+pub const INVENTORY_ITEMS: usize = 2000;

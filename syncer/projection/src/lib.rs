@@ -1,10 +1,11 @@
 //! The treaty between above and below, as pure functions.
 //!
-//! Start at [`render()`], the way down, and [`aggregate()`], the way up; [`place`] decides which
-//! sites, [`names`] what things are called there, [`owned`] what of an object below is ours, and
-//! [`contact`] whether a site is heard. Invariant: no I/O, no clock, no chance: the same inputs
+//! Start at [`render()`], the way down, and [`aggregate()`], the way up; [`names`] decides what
+//! things are called at a site, [`owned`] what of an object below is ours, and [`contact`] whether
+//! a site is heard. Invariant: no I/O, no clock, no chance: the same inputs
 //! give the same answer on any replica, after any restart, on either side of the wire.
-//! Deliberately elsewhere: when to do any of this (`server/sites`, `syncer/agent`).
+//! Deliberately elsewhere: which sites an object goes to
+//! (`server/rules`), when to do any of this (`server/sites`, `syncer/agent`).
 
 pub mod aggregate;
 pub mod contact;
@@ -15,7 +16,6 @@ pub mod mass;
 pub mod names;
 pub mod owned;
 pub mod path;
-pub mod place;
 pub mod references;
 pub mod render;
 pub mod tree;

@@ -23,6 +23,7 @@ use crate::{Sites, bootstrap};
 mod bodies;
 mod dependencies;
 mod joining;
+mod placing;
 mod rule_01;
 mod rule_03;
 mod rule_05;
