@@ -5,8 +5,8 @@
 //! Start at the three traits below; `real.rs` and `simulated.rs` implement them.
 //!
 //! The invariant: nothing behind a simulated seam depends on the machine. What is deliberately not
-//! here: real files and sockets. An engine's file stands behind `hanse_store::Store`, and in
-//! simulation lies on a [`SimulatedDisk`]; requests enter at the service, without a socket.
+//! here: real files and sockets. An engine's files stand behind `hanse_store::Store`, and in
+//! simulation lie in a [`SimulatedDirectory`]; requests enter at the service, without a socket.
 
 use std::fmt;
 use std::future::Future;
@@ -21,7 +21,7 @@ mod simulated;
 #[cfg(test)]
 mod tests;
 
-pub use disk::{SECTOR_BYTES, SimulatedDisk};
+pub use disk::{SECTOR_BYTES, SimulatedDirectory, SimulatedDisk};
 pub use real::{RealClock, RealRng, RealSpawner};
 pub use shutdown::Shutdown;
 pub use simulated::Simulation;

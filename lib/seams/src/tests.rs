@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::{Rng, SECTOR_BYTES, Seams, SimulatedDisk, Simulation, Turn};
+use crate::{Rng, SECTOR_BYTES, Seams, SimulatedDirectory, SimulatedDisk, Simulation, Turn};
 
 fn story(seed: u64) -> (Vec<(u64, Duration)>, u64, String) {
     let machine = Simulation::new(seed);
@@ -147,4 +147,55 @@ fn a_disk_keeps_what_was_synced_and_tears_the_rest() {
     assert!(disk.sync().is_ok());
     assert!(disk.sync().is_err() && disk.write(0, &[0]).is_err());
     assert!(disk.read(0, &mut [0]).is_ok());
+}
+
+#[test]
+fn a_name_that_was_not_synced_may_be_as_before() {
+    let chance = Simulation::new(6);
+    let directory = SimulatedDirectory::new();
+    for name in ["kept", "going"] {
+        let file = directory.create(name).unwrap();
+        file.write(0, name.as_bytes()).unwrap();
+        file.sync().unwrap();
+    }
+    directory.sync().unwrap();
+    let new = directory.create("new").unwrap();
+    new.write(0, b"new").unwrap();
+    new.sync().unwrap();
+    directory.remove("going").unwrap();
+    directory.rename("kept", "renamed").unwrap();
+    assert_eq!(directory.names(), ["new", "renamed"]);
+    let mut outcomes = std::collections::BTreeSet::new();
+    for _ in 0..100 {
+        let after = directory.power_cut(&chance);
+        let names = after.names();
+        let either = |a: &str, b: &str| {
+            let there = |name: &str| names.iter().any(|other| other == name);
+            there(a) != there(b)
+        };
+        assert!(either("kept", "renamed"), "a rename is whole: {names:?}");
+        for name in &names {
+            assert!(!after.open(name).unwrap().is_empty(), "{name} was synced");
+        }
+        outcomes.insert(names);
+    }
+    assert_eq!(outcomes.len(), 8, "three changes, each there or not");
+    directory.sync().unwrap();
+    assert_eq!(directory.power_cut(&chance).names(), ["new", "renamed"]);
+    assert!(directory.create("new").is_err() && directory.open("going").is_err());
+}
+
+#[test]
+fn a_full_disk_takes_what_fits_until_there_is_room() {
+    let directory = SimulatedDirectory::new();
+    let file = directory.create("file").unwrap();
+    directory.set_room(Some(700));
+    file.write(0, &[1; 512]).unwrap();
+    let error = file.write(512, &[2; 512]).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+    assert_eq!(file.len().unwrap(), 700, "the write is torn");
+    file.set_len(512).unwrap();
+    directory.set_room(None);
+    file.write(512, &[2; 512]).unwrap();
+    assert_eq!(file.len().unwrap(), 1024);
 }

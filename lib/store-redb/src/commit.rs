@@ -1,132 +1,151 @@
-//! The commit loop: the only writer, one group after the other.
+//! The commit loop: the only writer of the log, one group after the other.
 //!
 //! Start at [`Loop::step`], one turn of the worker: take what waits, judge each batch by the state
-//! that the batches before it leave, write all that hold in one transaction, make it durable, tell
-//! the observers, then the callers. Batches that are refused wait for the fsync too: what they
-//! were refused for must not be undone by a crash.
+//! that the batches before it leave, append all that hold as one frame of the log, make it
+//! durable, tell the observers, then the callers. Batches that are refused wait for the fsync too:
+//! what they were refused for must not be undone by a crash.
 //!
-//! The invariant: nobody is told of anything that is not on disk. When writing fails, what is on
-//! disk is unknown, and the loop never writes again: the process has to open the file anew.
+//! The invariant: nobody is told of anything that is not on disk. Where there was no room nothing
+//! of the group is there, and the loop goes on; when writing fails otherwise, what is on disk is
+//! unknown, and the loop never writes again: the process has to open the store anew.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hanse_seams::{Clock, Turn};
+use hanse_seams::Turn;
 use hanse_store::{
     Batch, Change, Commit, CommitError, Committed, ReadError, Retention, Revision, Version,
 };
-use redb::{ReadableTable, Table, WriteTransaction};
 use tokio::sync::oneshot;
 
 use crate::acknowledged::Acknowledged;
-use crate::engine::{Shared, Start};
-use crate::format::{self, Failure, HEAD, LOG, MARKS, META, Record};
+use crate::engine::Shared;
+use crate::format::Failure;
 use crate::limits::{
-    GROUP_BATCHES, GROUP_BYTES, MARK_BYTES, MARK_MILLIS, SWEEP_IDLE, SWEEP_WITH_COMMIT,
+    BACKLOG_BYTES, BUFFER_BYTES, GROUP_BATCHES, GROUP_BYTES, MARK_BYTES, MARK_MILLIS,
+    SEGMENT_BYTES, SEGMENT_BYTES_MIN, SEGMENT_MILLIS,
 };
+use crate::log::{AppendError, Writer};
+use crate::overlay::{Hit, Slot};
+use crate::segment::{FRAME, Record, begin_commit, end_commit};
 
 /// How much was written up to a revision, and when.
-#[derive(Clone, Copy, Debug)]
-struct Mark {
-    revision: Revision,
-    wall_millis: u64,
-    bytes: u64,
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mark {
+    pub(crate) revision: Revision,
+    pub(crate) wall_millis: u64,
+    /// Bytes of the log up to it, counted from wherever the first mark began.
+    pub(crate) bytes: u64,
+    /// Records of the log up to it.
+    pub(crate) records: u64,
 }
 
-/// The loop's own memory: the numbers as they stand on disk.
-#[derive(Clone, Copy, Debug)]
-struct Numbers {
-    revision: Revision,
-    floor: Revision,
-    swept: u64,
-    bytes: u64,
+/// Where the loop begins.
+pub(crate) struct Start {
+    pub(crate) writer: Writer,
+    pub(crate) revision: Revision,
+    pub(crate) floor: Revision,
+    pub(crate) bytes: u64,
+    pub(crate) marks: Vec<Mark>,
 }
 
 /// See the module's own words.
 pub(crate) struct Loop {
     shared: Arc<Shared>,
-    clock: Arc<dyn Clock>,
     retention: Retention,
-    note: Option<Acknowledged>,
-    numbers: Numbers,
+    note: Acknowledged,
+    writer: Writer,
+    revision: Revision,
+    floor: Revision,
+    bytes: u64,
     marks: VecDeque<Mark>,
-    record: Vec<u8>,
+    /// The group's frame; kept, because the next one is about as large.
+    frame: Vec<u8>,
 }
 
 type Answer = Result<Committed, CommitError>;
+type Replies = Vec<oneshot::Sender<Answer>>;
 type Compactions = Vec<(Revision, oneshot::Sender<Result<(), ReadError>>)>;
 
-/// What one transaction did.
-struct Written {
-    numbers: Numbers,
+/// What a group comes to, before it is durable.
+struct Group {
+    now: u64,
+    /// The last revision, of the group or before it.
+    revision: Revision,
+    records: u64,
     commits: Vec<Commit>,
     answers: Vec<Answer>,
-    mark: Option<Mark>,
-    forgotten: usize,
+    /// What the group's own batches left.
+    slots: BTreeMap<Bytes, Slot>,
 }
 
-type Log<'t> = Table<'t, u64, &'static [u8]>;
-type Head<'t> = Table<'t, &'static [u8], u64>;
+/// Why a group was not committed.
+enum Refusal {
+    /// The next one may be.
+    Now(Arc<str>),
+    Forever(Failure),
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::Forever(failure)
+    }
+}
 
 impl Loop {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        clock: Arc<dyn Clock>,
         retention: Retention,
-        note: Option<Acknowledged>,
+        note: Acknowledged,
         start: Start,
     ) -> Self {
-        let Start {
-            revision,
-            floor,
-            swept,
-            bytes,
-            marks,
-        } = start;
-        let mark = |(revision, wall_millis, bytes): (u64, u64, u64)| Mark {
-            revision: Revision(revision),
-            wall_millis,
-            bytes,
-        };
         Self {
             shared,
-            clock,
             retention,
             note,
-            numbers: Numbers {
-                revision,
-                floor,
-                swept,
-                bytes,
-            },
-            marks: marks.into_iter().map(mark).collect(),
-            record: Vec::new(),
+            writer: start.writer,
+            revision: start.revision,
+            floor: start.floor,
+            bytes: start.bytes,
+            marks: start.marks.into(),
+            frame: Vec::new(),
         }
     }
 
-    /// One turn: one group, or one stretch of compaction when nothing waits.
+    /// One turn: one group.
     pub(crate) fn step(&mut self) -> Turn {
-        let (group, compactions, closing) = {
+        let behind = self.behind();
+        let (group, compactions) = {
             let mut waiting = self.shared.queue.lock();
+            if waiting.failed.is_some() {
+                return Turn::Done;
+            }
+            if matches!(behind, Some(None)) {
+                // redb has to catch up first, and wakes this loop when it has.
+                return Turn::Idle;
+            }
             let group = waiting.batches.take(GROUP_BATCHES, GROUP_BYTES);
-            (
-                group,
-                std::mem::take(&mut waiting.compactions),
-                waiting.closing,
-            )
+            let compactions = std::mem::take(&mut waiting.compactions);
+            if group.is_empty() && compactions.is_empty() {
+                return if waiting.closing {
+                    Turn::Done
+                } else {
+                    Turn::Idle
+                };
+            }
+            (group, compactions)
         };
-        let sweeping = self.numbers.swept < self.numbers.floor.end().0 && self.numbers.floor.0 > 0;
-        if group.is_empty() && compactions.is_empty() && (closing || !sweeping) {
-            return if closing { Turn::Done } else { Turn::Idle };
-        }
-        let (batches, replies): (Vec<Batch>, Vec<_>) = group
+        let (batches, replies): (Vec<Batch>, Replies) = group
             .into_iter()
             .map(|queued| (queued.batch, queued.reply))
             .unzip();
-        match self.write(batches, &compactions) {
-            Ok(written) => {
-                let answers = self.publish(written);
+        let written = match behind {
+            Some(Some(full)) => Err(Refusal::Now(full)),
+            _ => self.write(batches, &compactions),
+        };
+        match written {
+            Ok(answers) => {
                 for (reply, answer) in replies.into_iter().zip(answers) {
                     // Whoever dropped the future does not want to know.
                     let _ = reply.send(answer);
@@ -136,144 +155,175 @@ impl Loop {
                 }
                 Turn::Again
             }
-            Err(failure) => {
-                self.fail(&failure, replies, compactions);
+            Err(Refusal::Now(why)) => {
+                refuse(&why, replies, compactions);
+                Turn::Again
+            }
+            Err(Refusal::Forever(failure)) => {
+                tracing::error!(%failure, "the store cannot write any more");
+                let why: Arc<str> = failure.to_string().into();
+                self.shared.fail(&why);
+                refuse(&why, replies, compactions);
                 Turn::Done
             }
         }
     }
 
-    fn fail(
-        &self,
-        failure: &Failure,
-        replies: Vec<oneshot::Sender<Answer>>,
-        compactions: Compactions,
-    ) {
-        tracing::error!(%failure, "the store cannot write any more");
-        let why: Arc<str> = failure.to_string().into();
-        refuse(&why, replies, compactions);
-        self.refuse_waiting(why);
-    }
-
-    /// Refuses what waits and all that will come.
-    fn refuse_waiting(&self, why: Arc<str>) {
-        let mut waiting = self.shared.queue.lock();
-        let why = waiting.failed.get_or_insert(why).clone();
-        let batches = waiting.batches.take(usize::MAX, usize::MAX);
-        let compactions = std::mem::take(&mut waiting.compactions);
-        drop(waiting);
-        refuse(
-            &why,
-            batches.into_iter().map(|queued| queued.reply).collect(),
-            compactions,
-        );
-    }
-
-    /// Tells the world, in this order: the note, the observers, the callers (by the answers).
-    fn publish(&mut self, written: Written) -> Vec<Answer> {
-        self.numbers = written.numbers;
-        self.marks.drain(..written.forgotten);
-        self.marks.extend(written.mark);
-        if !written.commits.is_empty()
-            && let Some(note) = &mut self.note
-            && let Err(error) = note.note(self.numbers.revision)
-        {
-            // The note only ever finds faults of others; without it the data is as safe.
-            tracing::warn!(%error, "the acknowledged revision could not be noted");
+    /// Whether redb is so far behind that nothing may be committed, and why if that may last.
+    fn behind(&self) -> Option<Option<Arc<str>>> {
+        if self.shared.published.lock().overlay.active.bytes < BACKLOG_BYTES {
+            return None;
         }
-        let mut published = self.shared.published.lock();
-        published.revision = self.numbers.revision;
-        published.floor = self.numbers.floor;
-        if !written.commits.is_empty() {
-            for observer in &published.observers {
-                observer.committed(&written.commits);
-            }
-        }
-        written.answers
+        self.shared.wake_checkpoint();
+        let waiting = self.shared.patience.waiting();
+        Some(waiting.map(|why| format!("the store's disk: {why}").into()))
     }
 
     fn write(
         &mut self,
         batches: Vec<Batch>,
         compactions: &Compactions,
-    ) -> Result<Written, Failure> {
-        let now = self.clock.wall_millis();
-        let shared = self.shared.clone();
-        let mut transaction = shared.file.database()?.begin_write()?;
-        transaction.set_quick_repair(true);
-        let idle = batches.is_empty();
-        let mut written = Written {
-            numbers: self.numbers,
-            commits: Vec::new(),
+    ) -> Result<Vec<Answer>, Refusal> {
+        let now = self.shared.seams.clock.wall_millis();
+        let mut group = Group {
+            now,
+            revision: self.revision,
+            records: 0,
+            commits: Vec::with_capacity(batches.len()),
             answers: Vec::with_capacity(batches.len()),
-            mark: None,
-            forgotten: 0,
+            slots: BTreeMap::new(),
         };
-        {
-            let mut log = transaction.open_table(LOG)?;
-            let mut head = transaction.open_table(HEAD)?;
-            for batch in batches {
-                let answer = self.apply(&mut log, &mut head, batch, now, &mut written)?;
-                written.answers.push(answer);
-            }
-            self.mark(&transaction, now, &mut written)?;
-            self.raise_floor(&transaction, compactions, now, &mut written)?;
-            let stretch = if idle { SWEEP_IDLE } else { SWEEP_WITH_COMMIT };
-            sweep(&mut log, stretch, &mut written.numbers)?;
-            let mut meta = transaction.open_table(META)?;
-            let numbers = &written.numbers;
-            for (name, number) in [
-                (format::META_REVISION, numbers.revision.0),
-                (format::META_FLOOR, numbers.floor.0),
-                (format::META_SWEPT, numbers.swept),
-                (format::META_BYTES, numbers.bytes),
-            ] {
-                meta.insert(name, number)?;
-            }
+        self.frame.clear();
+        self.frame.resize(FRAME, 0);
+        for batch in batches {
+            let answer = self.apply(batch, &mut group)?;
+            group.answers.push(answer);
         }
-        transaction.commit()?;
-        Ok(written)
+        let records = self.writer.records + group.records;
+        let (floor, forgotten) = self.floor_for(compactions, &group, records);
+        if !group.commits.is_empty() || floor > self.floor {
+            self.append(&group, floor)?;
+            self.marks.drain(..forgotten);
+            self.mark(&group);
+            self.publish(&group, floor);
+        }
+        Ok(group.answers)
     }
 
-    /// Judges a batch and writes it if it holds.
-    fn apply(
-        &mut self,
-        log: &mut Log<'_>,
-        head: &mut Head<'_>,
-        batch: Batch,
-        now: u64,
-        written: &mut Written,
-    ) -> Result<Answer, Failure> {
-        let current = |key: &[u8]| -> Result<Option<Version>, Failure> {
-            Ok(head.get(key)?.map(|guard| Version(guard.value())))
+    fn append(&mut self, group: &Group, floor: Revision) -> Result<(), Refusal> {
+        let first = self.revision.next();
+        let most = (self.retention.bytes / 8).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES);
+        let begun = self.writer.segment.header.wall_millis;
+        if self.writer.length >= most || group.now.saturating_sub(begun) >= SEGMENT_MILLIS {
+            self.writer.roll(first, group.now);
+        }
+        let commits = group.commits.len() as u32;
+        let appended = self
+            .writer
+            .append(&mut self.frame, (first, commits), floor, group.records);
+        self.bytes += self.frame.len() as u64;
+        self.frame.clear();
+        self.frame.shrink_to(BUFFER_BYTES);
+        appended.map_err(|error| match error {
+            AppendError::Full(error) => {
+                tracing::warn!(%error, "the disk is full: a group was refused");
+                Refusal::Now(format!("the store's disk: {error}").into())
+            }
+            AppendError::Broken(error) => Refusal::Forever(Failure::Io(error)),
+        })
+    }
+
+    /// Tells the world, in this order: the note, the observers, the callers (by the answers).
+    fn publish(&mut self, group: &Group, floor: Revision) {
+        (self.revision, self.floor) = (group.revision, floor);
+        if !group.commits.is_empty()
+            && let Err(error) = self.note.note(self.revision)
+        {
+            // The note only ever finds faults of others; without it the data is as safe.
+            tracing::warn!(%error, "the acknowledged revision could not be noted");
+        }
+        let due = {
+            let mut published = self.shared.published.lock();
+            let part = (self.writer.segment.clone(), self.writer.length);
+            match published.log.back_mut() {
+                Some(last) if Arc::ptr_eq(&last.0, &part.0) => last.1 = part.1,
+                _ => published.log.push_back(part),
+            }
+            for commit in &group.commits {
+                published.overlay.apply(&commit.changes);
+            }
+            published.revision = self.revision;
+            published.floor = floor;
+            published.chain = self.writer.chain();
+            if !group.commits.is_empty() {
+                for observer in &published.observers {
+                    observer.committed(&group.commits);
+                }
+            }
+            published.overlay.active.bytes >= self.shared.checkpoint_bytes
         };
-        if let Some(conflict) = batch.conflict(current)? {
+        if due {
+            self.shared.wake_checkpoint();
+        }
+        self.shared.arm_timer();
+    }
+
+    /// What a key has now, with what the group did before.
+    fn current(&self, key: &[u8], group: &Group) -> Result<Option<(Version, Bytes)>, Failure> {
+        let slot = match group.slots.get(key) {
+            Some(slot) => slot.clone(),
+            None => {
+                let hit = self.shared.published.lock().overlay.find(key);
+                match hit {
+                    Hit::Memory(slot) => slot,
+                    Hit::Base(base) => return base.get(key),
+                }
+            }
+        };
+        Ok(slot.value.map(|value| (slot.version, value)))
+    }
+
+    /// Judges a batch and adds it to the group if it holds.
+    fn apply(&mut self, batch: Batch, group: &mut Group) -> Result<Answer, Failure> {
+        // What was looked up for a precondition need not be looked up again for the write.
+        let mut known: VecDeque<(Bytes, Option<(Version, Bytes)>)> = VecDeque::new();
+        let conflict = batch.conflict(|key| -> Result<Option<Version>, Failure> {
+            let found = self.current(key, group)?;
+            let version = found.as_ref().map(|found| found.0);
+            known.push_back((Bytes::copy_from_slice(key), found));
+            Ok(version)
+        })?;
+        if let Some(conflict) = conflict {
             return Ok(Err(conflict));
         }
-        let revision = written.numbers.revision.next();
+        let checks = batch.checks.iter();
+        let checked = checks.filter(|check| check.expect != hanse_store::Expect::Any);
+        known.drain(..checked.count().min(known.len()));
+        let revision = group.revision.next();
         let mut versions = Vec::with_capacity(batch.ops.len());
         let mut changes = Vec::with_capacity(batch.ops.len());
+        let begun = self.frame.len();
+        let place = begin_commit(group.now, &mut self.frame);
         for (index, op) in (0..=u8::MAX).zip(batch.ops) {
             let version = revision.version(index);
-            let key = &op.key[..];
-            let before = match &op.put {
-                Some(_) => head.insert(key, version.0)?.map(|guard| guard.value()),
-                None => head.remove(key)?.map(|guard| guard.value()),
+            let before = match known.front() {
+                Some((key, _)) if *key == op.key => known.pop_front().and_then(|known| known.1),
+                _ => self.current(&op.key, group)?,
             };
             if op.put.is_none() && before.is_none() {
                 versions.push(None);
                 continue;
             }
-            let value: Option<&[u8]> = op.put.as_ref().map(|value: &Bytes| &value[..]);
             let record = Record {
-                previous: before.unwrap_or(0),
-                wall_millis: now,
-                key,
-                value,
+                version,
+                wall_millis: group.now,
+                key: &op.key,
+                value: op.put.as_deref(),
+                previous: before
+                    .as_ref()
+                    .map(|(version, value)| (*version, &value[..])),
             };
-            record.write(version.0, &mut self.record);
-            written.numbers.bytes += record.bytes();
-            log.insert(version.0, &self.record[..])?;
+            record.write(&mut self.frame);
             versions.push(Some(version));
             changes.push(Change {
                 version,
@@ -283,58 +333,50 @@ impl Loop {
                 attachment: op.attachment,
             });
         }
-        if !changes.is_empty() {
-            written.numbers.revision = revision;
-            written.commits.push(Commit {
-                revision,
-                wall_millis: now,
-                changes,
-            });
+        match changes.is_empty() {
+            true => self.frame.truncate(begun),
+            false => {
+                end_commit(place, changes.len() as u16, &mut self.frame);
+                group.add(revision, changes);
+            }
         }
         Ok(Ok(Committed {
-            revision: written.numbers.revision,
+            revision: group.revision,
             versions,
         }))
     }
 
     /// Sets a mark when the last one is old enough or far enough away.
-    fn mark(
-        &self,
-        transaction: &WriteTransaction,
-        now: u64,
-        written: &mut Written,
-    ) -> Result<(), Failure> {
-        let numbers = &written.numbers;
+    fn mark(&mut self, group: &Group) {
         let due = self.marks.back().is_none_or(|last| {
-            numbers.revision > last.revision
-                && (now.saturating_sub(last.wall_millis) >= MARK_MILLIS
-                    || numbers.bytes.saturating_sub(last.bytes) >= MARK_BYTES)
+            group.now.saturating_sub(last.wall_millis) >= MARK_MILLIS
+                || self.bytes.saturating_sub(last.bytes) >= MARK_BYTES
         });
-        if due && !written.commits.is_empty() {
-            let mark = Mark {
-                revision: numbers.revision,
-                wall_millis: now,
-                bytes: numbers.bytes,
-            };
-            let mut marks = transaction.open_table(MARKS)?;
-            marks.insert(mark.revision.0, (mark.wall_millis, mark.bytes))?;
-            written.mark = Some(mark);
+        if due && !group.commits.is_empty() {
+            self.marks.push_back(Mark {
+                revision: group.revision,
+                wall_millis: group.now,
+                bytes: self.bytes,
+                records: self.writer.records,
+            });
         }
-        Ok(())
     }
 
-    /// Raises the floor to what was asked for and to what retention no longer holds.
-    fn raise_floor(
+    /// The floor, raised to what was asked for and to what retention no longer holds, and how
+    /// many marks are forgotten with it.
+    fn floor_for(
         &self,
-        transaction: &WriteTransaction,
         compactions: &Compactions,
-        now: u64,
-        written: &mut Written,
-    ) -> Result<(), Failure> {
+        group: &Group,
+        records: u64,
+    ) -> (Revision, usize) {
         let age = u64::try_from(self.retention.age.as_millis()).unwrap_or(u64::MAX);
-        let numbers = &mut written.numbers;
-        let old = |mark: &&Mark| mark.wall_millis.saturating_add(age) < now;
-        let heavy = |mark: &&Mark| numbers.bytes.saturating_sub(mark.bytes) > self.retention.bytes;
+        let bytes = self.bytes + self.frame.len() as u64;
+        let old = |mark: &&Mark| mark.wall_millis.saturating_add(age) < group.now;
+        let heavy = |mark: &&Mark| {
+            bytes.saturating_sub(mark.bytes) > self.retention.bytes
+                || records.saturating_sub(mark.records) > self.retention.records
+        };
         let (old, heavy) = (
             self.marks.iter().take_while(old).count(),
             self.marks.iter().take_while(heavy).count(),
@@ -346,64 +388,43 @@ impl Loop {
             .flatten();
         let asked = compactions.iter().map(|(to, _)| *to).max();
         let marked = [aged, fitting].map(|mark| mark.map(|mark| mark.revision));
-        for floor in marked.into_iter().chain([asked]).flatten() {
-            numbers.floor = numbers.floor.max(floor.min(numbers.revision));
+        let floors = marked.into_iter().chain([asked]).flatten();
+        let floor = floors.map(|floor| floor.min(group.revision)).max();
+        (self.floor.max(floor.unwrap_or_default()), old.max(heavy))
+    }
+}
+
+impl Group {
+    fn add(&mut self, revision: Revision, changes: Vec<Change>) {
+        for change in &changes {
+            let slot = Slot {
+                version: change.version,
+                value: change.value.clone(),
+            };
+            self.slots.insert(change.key.clone(), slot);
         }
-        written.forgotten = old.max(heavy);
-        if written.forgotten > 0 {
-            let mut marks = transaction.open_table(MARKS)?;
-            for mark in self.marks.iter().take(written.forgotten) {
-                marks.remove(mark.revision.0)?;
-            }
-        }
-        Ok(())
+        self.revision = revision;
+        self.records += changes.len() as u64;
+        self.commits.push(Commit {
+            revision,
+            wall_millis: self.now,
+            changes,
+        });
     }
 }
 
 impl Drop for Loop {
     /// Also when a turn panicked: nobody may wait for a loop that is no more.
     fn drop(&mut self) {
-        self.refuse_waiting("the commit loop has ended".into());
+        self.shared.end_commits();
     }
 }
 
-fn refuse(why: &Arc<str>, replies: Vec<oneshot::Sender<Answer>>, compactions: Compactions) {
+pub(crate) fn refuse(why: &Arc<str>, replies: Replies, compactions: Compactions) {
     for reply in replies {
         let _ = reply.send(Err(CommitError::Unavailable(why.clone())));
     }
     for (_, reply) in compactions {
         let _ = reply.send(Err(ReadError::Unavailable(why.clone())));
     }
-}
-
-/// Takes away what the next records up to the floor have replaced, and their deletions.
-fn sweep(log: &mut Log<'_>, records: usize, numbers: &mut Numbers) -> Result<(), Failure> {
-    let floor = numbers.floor.end().0;
-    if numbers.floor.0 == 0 || numbers.swept >= floor {
-        return Ok(());
-    }
-    let mut gone = Vec::new();
-    let mut looked = 0;
-    let mut last = floor;
-    for item in log.range(numbers.swept + 1..=floor)? {
-        let (version, bytes) = item?;
-        let version = version.value();
-        let record = Record::read(version, bytes.value()).ok_or(Failure::Record(version))?;
-        if record.previous > 0 {
-            gone.push(record.previous);
-        }
-        if record.value.is_none() {
-            gone.push(version);
-        }
-        looked += 1;
-        if looked == records {
-            last = version;
-            break;
-        }
-    }
-    for version in gone {
-        log.remove(version)?;
-    }
-    numbers.swept = last;
-    Ok(())
 }

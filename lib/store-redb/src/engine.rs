@@ -1,9 +1,9 @@
-//! The handle: opening and closing, what is shared between the loop, the readers and the callers,
-//! and the contract's methods, which hand over to `commit.rs` and `read.rs`.
+//! The handle: what is shared between the loop, the checkpoints, the readers and the callers, and
+//! the contract's methods, which hand over to `commit.rs` and `read.rs`. Opening is in `open.rs`.
 
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use hanse_seams::{BoxFuture, Seams, Worker};
@@ -12,15 +12,20 @@ use hanse_store::{
     Range, ReadError, Retention, Revision, Store, Verified, Version,
 };
 use parking_lot::Mutex;
-use redb::{Database, ReadableDatabase, ReadableTable};
 use tokio::sync::oneshot;
 
-use crate::acknowledged::Acknowledged;
-use crate::commit::Loop;
+use crate::checkpoint::{Checkpointer, Timer};
+use crate::commit::{self, Loop};
+use crate::disk::{Directory, Disk};
 use crate::file::File;
-use crate::format::{self, Failure};
-use crate::limits::{CACHE_BYTES, CHECKED_COMMITS, QUEUE_BATCHES};
-use crate::{read, verify};
+use crate::format::Failure;
+use crate::limits::{CACHE_BYTES, CHECKPOINT_BYTES, QUEUE_BATCHES};
+use crate::log::Part;
+use crate::open::{self, Opened};
+use crate::overlay::Overlay;
+use crate::patient::Patience;
+use crate::read::{self, View};
+use crate::verify;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -33,6 +38,9 @@ pub struct Config {
     pub retention: Retention,
     /// Bytes of redb's page cache.
     pub cache_bytes: usize,
+    /// Bytes of keys and values that are in the log and not yet in redb, beyond which they are
+    /// written there; what a start after a crash has to read.
+    pub checkpoint_bytes: usize,
     /// The revision at which a new store begins: after a restore, numbers go on where the old
     /// store's ended. A store that exists is not changed by it.
     pub begins_at: Revision,
@@ -46,6 +54,7 @@ impl Config {
             limits: Limits::default(),
             retention: Retention::default(),
             cache_bytes: CACHE_BYTES,
+            checkpoint_bytes: CHECKPOINT_BYTES,
             begins_at: Revision::default(),
         }
     }
@@ -62,6 +71,15 @@ pub enum OpenError {
         /// What the system says.
         #[source]
         source: std::io::Error,
+    },
+    /// A file of the log was written by a later version that this one cannot follow, or is not
+    /// whole.
+    #[error("{name}: {what}")]
+    Segment {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        what: String,
     },
     /// Another process has the store open.
     #[error("{0} is open in another process")]
@@ -89,8 +107,8 @@ pub enum OpenError {
         /// The oldest that this program reads.
         ours: u64,
     },
-    /// A commit is missing between others.
-    #[error("the log is broken: revision {missing} is missing")]
+    /// A commit is missing, between others or after what redb holds.
+    #[error("the log is broken: revision {missing} is missing or damaged")]
     Broken {
         /// Which one.
         missing: Revision,
@@ -101,16 +119,16 @@ pub enum OpenError {
         /// The write that is not shown.
         version: Version,
     },
-    /// The database is older than what was acknowledged: an older copy was put in place, or the
-    /// disk lost what it had promised to keep. Removing the file `acknowledged` accepts the loss.
+    /// The store is older than what was acknowledged: an older copy was put in place, or the disk
+    /// lost what it had promised to keep. Removing the file `acknowledged` accepts the loss.
     #[error(
-        "the database ends at revision {found}, but revision {acknowledged} was acknowledged: \
-         commits were lost"
+        "the log ends at revision {found}, but revision {acknowledged} was acknowledged: commits \
+         were lost"
     )]
     Lost {
         /// The last revision that anybody was told of.
         acknowledged: Revision,
-        /// The last revision in the database.
+        /// The last revision in the log.
         found: Revision,
     },
     /// The database cannot be read or written.
@@ -120,16 +138,31 @@ pub enum OpenError {
 
 impl From<Failure> for OpenError {
     fn from(failure: Failure) -> Self {
-        Self::Database(failure.to_string())
+        match failure {
+            Failure::Log(missing) => Self::Broken { missing },
+            failure => Self::Database(failure.to_string()),
+        }
     }
 }
 
-/// What the loop, the readers and the callers share.
+/// What the loop, the checkpoints, the readers and the callers share.
 pub(crate) struct Shared {
-    pub(crate) file: File,
     pub(crate) limits: Limits,
+    pub(crate) checkpoint_bytes: usize,
+    pub(crate) seams: Seams,
+    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) queue: Mutex<Waiting>,
+    pub(crate) timer: Arc<Timer>,
+    pub(crate) patience: Arc<Patience>,
+    workers: OnceLock<Workers>,
     pub(crate) published: Mutex<Published>,
+    /// Dropped last: what is published reads from it.
+    pub(crate) file: File,
+}
+
+struct Workers {
+    commits: Worker,
+    checkpoints: Worker,
 }
 
 type CommitReply = oneshot::Sender<Result<Committed, CommitError>>;
@@ -140,94 +173,143 @@ pub(crate) struct Waiting {
     pub(crate) batches: LaneQueue<CommitReply>,
     pub(crate) compactions: Vec<(Revision, oneshot::Sender<Result<(), ReadError>>)>,
     pub(crate) closing: bool,
+    /// The commit loop is no more.
+    pub(crate) ended: bool,
+    /// Something could not be written, and never will be.
+    pub(crate) broken: bool,
     /// Why nothing can be committed any more.
     pub(crate) failed: Option<Arc<str>>,
 }
 
 /// What the world has been told.
-#[derive(Default)]
 pub(crate) struct Published {
     pub(crate) revision: Revision,
     pub(crate) floor: Revision,
+    /// The sum of the frame that ends with `revision`.
+    pub(crate) chain: u32,
     pub(crate) observers: Vec<Arc<dyn Observer>>,
+    pub(crate) overlay: Overlay,
+    /// The segments, each up to where it is published.
+    pub(crate) log: VecDeque<Part>,
+}
+
+impl Shared {
+    pub(crate) fn wake_commits(&self) {
+        if let Some(workers) = self.workers.get() {
+            workers.commits.wake();
+        }
+    }
+
+    pub(crate) fn wake_checkpoint(&self) {
+        if let Some(workers) = self.workers.get() {
+            workers.checkpoints.wake();
+        }
+    }
+
+    /// Makes a checkpoint due some time from now.
+    pub(crate) fn arm_timer(&self) {
+        if let Some(workers) = self.workers.get() {
+            self.timer.arm(&self.seams, &workers.checkpoints);
+        }
+    }
+
+    /// Says why nothing can be written any more, to what waits and all that will come.
+    pub(crate) fn fail(&self, why: &Arc<str>) {
+        self.queue.lock().broken = true;
+        self.refuse_waiting(why);
+    }
+
+    /// The commit loop is no more; what is left is to write redb.
+    pub(crate) fn end_commits(&self) {
+        self.refuse_waiting(&"the commit loop has ended".into());
+        self.queue.lock().ended = true;
+        self.wake_checkpoint();
+    }
+
+    fn refuse_waiting(&self, why: &Arc<str>) {
+        let mut waiting = self.queue.lock();
+        let why = waiting.failed.get_or_insert_with(|| why.clone()).clone();
+        let batches = waiting.batches.take(usize::MAX, usize::MAX);
+        let compactions = std::mem::take(&mut waiting.compactions);
+        drop(waiting);
+        let replies = batches.into_iter().map(|queued| queued.reply).collect();
+        commit::refuse(&why, replies, compactions);
+    }
+
+    /// No new commits; those that wait are committed, then all is written into redb.
+    fn close(&self) {
+        self.queue.lock().closing = true;
+        self.patience.end();
+        self.wake_commits();
+    }
 }
 
 /// The embedded engine. Closes when it is dropped, after committing what waits.
 pub struct RedbStore {
     shared: Arc<Shared>,
-    worker: Worker,
-    seams: Seams,
+    commits: Worker,
+    checkpoints: Worker,
 }
 
 impl RedbStore {
     /// Opens the store in a directory, making it if there is none. Blocks for the time of reading
-    /// a few pages, also after a crash.
+    /// a few pages and the last of the log, also after a crash; a store of an earlier format is
+    /// brought to this one first.
     pub fn open(config: &Config, seams: &Seams) -> Result<Self, OpenError> {
-        let directory = &config.directory;
-        // What is stored is nobody else's: Secrets are among it.
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|source| io(directory, source))?;
-        let path = directory.join("hanse.redb");
-        if !path.exists() {
-            make(directory, &path, config)?;
-        }
-        let (database, start) = open_file(config, &path)?;
-        let note = directory.join("acknowledged");
-        let (note, acknowledged) = Acknowledged::open(&note).map_err(|source| io(&note, source))?;
-        if acknowledged > start.revision {
-            let found = start.revision;
-            return Err(OpenError::Lost {
-                acknowledged,
-                found,
-            });
-        }
-        Ok(Self::start(config, seams, database, start, Some(note)))
+        open::make_directory(&config.directory)?;
+        let disk = Arc::new(Directory(config.directory.clone()));
+        Self::open_on(disk, config, seams)
     }
 
-    /// Opens the store over any storage instead of the directory: for disks that are simulated.
-    /// Without a second file, what was acknowledged is not noted.
-    pub fn open_on(
-        storage: impl redb::StorageBackend,
-        config: &Config,
-        seams: &Seams,
-    ) -> Result<Self, OpenError> {
-        let database = builder(config).create_with_backend(storage);
-        let database = database.map_err(|error| opening(&config.directory, error))?;
-        let start = prepare(&database)?;
-        Ok(Self::start(config, seams, database, start, None))
-    }
-
-    fn start(
-        config: &Config,
-        seams: &Seams,
-        database: Database,
-        start: Start,
-        note: Option<Acknowledged>,
-    ) -> Self {
-        let published = Published {
-            revision: start.revision,
-            floor: start.floor,
-            observers: Vec::new(),
-        };
+    /// Opens the store on any disk instead of the directory: on one that is simulated.
+    ///
+    /// # Errors
+    /// As for [`RedbStore::open`].
+    pub fn open_on(disk: Arc<dyn Disk>, config: &Config, seams: &Seams) -> Result<Self, OpenError> {
+        let patience = Arc::new(Patience::default());
+        let Opened {
+            file,
+            note,
+            published,
+            start,
+        } = open::open(&disk, config, seams, &patience)?;
+        let replayed = !published.overlay.active.slots.is_empty();
+        if disk.is_patient() {
+            patience.begin();
+        }
         let shared = Arc::new(Shared {
-            file: File::new(database),
             limits: config.limits,
-            queue: Mutex::default(),
-            published: Mutex::new(published),
-        });
-        let clock = seams.clock.clone();
-        let mut turn = Loop::new(shared.clone(), clock, config.retention, note, start);
-        let worker = seams
-            .spawner
-            .worker("store-commit", Box::new(move || turn.step()));
-        Self {
-            shared,
-            worker,
+            checkpoint_bytes: config.checkpoint_bytes,
             seams: seams.clone(),
+            disk,
+            queue: Mutex::default(),
+            timer: Arc::default(),
+            patience,
+            workers: OnceLock::new(),
+            published: Mutex::new(published),
+            file,
+        });
+        let mut turn = Loop::new(shared.clone(), config.retention, note, start);
+        let commits = Box::new(move || turn.step());
+        let commits = seams.spawner.worker("store-commit", commits);
+        let mut turn = Checkpointer::new(shared.clone());
+        let checkpoints = Box::new(move || turn.step());
+        let checkpoints = seams.spawner.worker("store-checkpoint", checkpoints);
+        let workers = Workers {
+            commits: commits.clone(),
+            checkpoints: checkpoints.clone(),
+        };
+        // Nobody else has set them: this is where the store begins.
+        let _ = shared.workers.set(workers);
+        if replayed {
+            shared.arm_timer();
+            shared.wake_checkpoint();
         }
+        Ok(Self {
+            shared,
+            commits,
+            checkpoints,
+        })
     }
 
     /// Lets redb itself compare every page of the file in a directory with its checksum. The
@@ -236,38 +318,23 @@ impl RedbStore {
     /// # Errors
     /// As for [`RedbStore::open`].
     pub fn check_pages(config: &Config) -> Result<bool, OpenError> {
-        let path = config.directory.join("hanse.redb");
-        let (database, _) = open_file(config, &path)?;
-        let mut file = File::new(database);
-        let database = file
-            .database_mut()
-            .map_err(|failure| OpenError::Database(failure.to_string()))?;
-        let check = std::panic::AssertUnwindSafe(|| database.check_integrity());
-        match std::panic::catch_unwind(check) {
-            Ok(Ok(whole)) => Ok(whole),
-            Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Corrupted(_)))) | Err(_) => {
-                Ok(false)
-            }
-            Ok(Err(error)) => Err(opening(&path, error)),
-        }
+        open::check_pages(config)
     }
 
     /// Commits what waits, closes the files and waits for it. The handle may be used no more:
     /// commits answer `Unavailable`.
     pub async fn close(&self) {
-        self.shared.queue.lock().closing = true;
-        self.worker.wake();
-        self.worker.ended().await;
+        self.shared.close();
+        self.commits.ended().await;
+        self.checkpoints.ended().await;
     }
 
     async fn read<T: Send + 'static>(
-        seams: Seams,
         shared: Arc<Shared>,
-        read: impl FnOnce(&Database) -> Result<T, read::Error> + Send + 'static,
+        read: impl FnOnce(&Shared) -> Result<T, read::Error> + Send + 'static,
     ) -> Result<T, ReadError> {
-        let answer = seams
-            .blocking("store-read", move || read(shared.file.database()?))
-            .await;
+        let seams = shared.seams.clone();
+        let answer = seams.blocking("store-read", move || read(&shared)).await;
         match answer {
             Some(Ok(value)) => Ok(value),
             Some(Err(read::Error::Refused(error))) => Err(error),
@@ -280,148 +347,16 @@ impl RedbStore {
 
     fn reading<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Database) -> Result<T, read::Error> + Send + 'static,
+        read: impl FnOnce(&Shared) -> Result<T, read::Error> + Send + 'static,
     ) -> BoxFuture<Result<T, ReadError>> {
-        Box::pin(Self::read(self.seams.clone(), self.shared.clone(), read))
+        Box::pin(Self::read(self.shared.clone(), read))
     }
 }
 
 impl Drop for RedbStore {
     fn drop(&mut self) {
-        self.shared.queue.lock().closing = true;
-        self.worker.wake();
+        self.shared.close();
     }
-}
-
-fn io(path: &Path, source: std::io::Error) -> OpenError {
-    OpenError::Io {
-        path: path.to_owned(),
-        source,
-    }
-}
-
-/// Makes the file under another name first: a new one that a power cut left unfinished is not
-/// mistaken for a broken one.
-fn make(directory: &Path, path: &Path, config: &Config) -> Result<(), OpenError> {
-    let unfinished = directory.join("hanse.redb.new");
-    match std::fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(io(&unfinished, error));
-        }
-        _ => {}
-    }
-    let database = builder(config).create(&unfinished);
-    let database = database.map_err(|error| opening(&unfinished, error))?;
-    create(&database, config.begins_at)?;
-    drop(database);
-    std::fs::rename(&unfinished, path).map_err(|source| io(path, source))?;
-    // The name has to be as durable as the file.
-    let named = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
-    named.map_err(|source| io(directory, source))
-}
-
-/// Opens the file. Where its own pages are damaged, redb may stop by an assertion rather than by
-/// an error: that is an answer too, and no reason to take the process down.
-fn open_file(config: &Config, path: &Path) -> Result<(Database, Start), OpenError> {
-    let open = || {
-        let database = builder(config).open(path);
-        let database = database.map_err(|error| opening(path, error))?;
-        let start = prepare(&database)?;
-        Ok((database, start))
-    };
-    std::panic::catch_unwind(open).unwrap_or_else(|_| {
-        let text = format!("{}: its pages are damaged", path.display());
-        Err(OpenError::Database(text))
-    })
-}
-
-fn builder(config: &Config) -> redb::Builder {
-    let mut builder = Database::builder();
-    builder.set_cache_size(config.cache_bytes);
-    builder
-}
-
-fn opening(path: &Path, error: redb::DatabaseError) -> OpenError {
-    match error {
-        redb::DatabaseError::DatabaseAlreadyOpen => OpenError::Locked(path.to_owned()),
-        redb::DatabaseError::Storage(redb::StorageError::Io(source)) => io(path, source),
-        error => OpenError::Database(format!("{}: {error}", path.display())),
-    }
-}
-
-/// Where the loop begins.
-#[derive(Debug, Default)]
-pub(crate) struct Start {
-    pub(crate) revision: Revision,
-    pub(crate) floor: Revision,
-    pub(crate) swept: u64,
-    pub(crate) bytes: u64,
-    pub(crate) marks: Vec<(u64, u64, u64)>,
-}
-
-/// Writes a new file's first page, or checks an old one.
-fn prepare(database: &Database) -> Result<Start, OpenError> {
-    let read = database.begin_read().map_err(Failure::from)?;
-    let meta = match read.open_table(format::META) {
-        Ok(meta) => meta,
-        Err(redb::TableError::TableDoesNotExist(_)) => {
-            drop(read);
-            return Ok(create(database, Revision::default())?);
-        }
-        Err(error) => return Err(Failure::from(error).into()),
-    };
-    format::check_format(&meta)?;
-    let log = read.open_table(format::LOG).map_err(Failure::from)?;
-    let head = read.open_table(format::HEAD).map_err(Failure::from)?;
-    let revision = Revision(format::number(&meta, format::META_REVISION)?);
-    let floor = Revision(format::number(&meta, format::META_FLOOR)?);
-    format::check_chain(&log, &head, revision, floor, CHECKED_COMMITS)?;
-    Ok(Start {
-        revision,
-        floor,
-        swept: format::number(&meta, format::META_SWEPT)?,
-        bytes: format::number(&meta, format::META_BYTES)?,
-        marks: marks(&read)?,
-    })
-}
-
-fn marks(read: &redb::ReadTransaction) -> Result<Vec<(u64, u64, u64)>, Failure> {
-    let table = read.open_table(format::MARKS)?;
-    let mut marks = Vec::new();
-    for entry in table.iter()? {
-        let (revision, mark) = entry?;
-        let (wall_millis, bytes) = mark.value();
-        marks.push((revision.value(), wall_millis, bytes));
-    }
-    Ok(marks)
-}
-
-fn create(database: &Database, begins_at: Revision) -> Result<Start, Failure> {
-    let mut write = database.begin_write()?;
-    write.set_quick_repair(true);
-    write.open_table(format::LOG)?;
-    write.open_table(format::HEAD)?;
-    write.open_table(format::MARKS)?;
-    let mut meta = write.open_table(format::META)?;
-    meta.insert(format::META_FORMAT, format::FORMAT)?;
-    meta.insert(format::META_OLDEST_READER, format::OLDEST_READER)?;
-    // What was before is not here: it counts as compacted, and swept.
-    let swept = if begins_at == Revision::default() {
-        0
-    } else {
-        begins_at.end().0
-    };
-    meta.insert(format::META_REVISION, begins_at.0)?;
-    meta.insert(format::META_FLOOR, begins_at.0)?;
-    meta.insert(format::META_SWEPT, swept)?;
-    drop(meta);
-    write.commit()?;
-    Ok(Start {
-        revision: begins_at,
-        floor: begins_at,
-        swept,
-        ..Start::default()
-    })
 }
 
 impl Store for RedbStore {
@@ -467,7 +402,7 @@ impl Store for RedbStore {
             }
             waiting.batches.push(Queued { batch, reply });
         }
-        self.worker.wake();
+        self.shared.wake_commits();
         Box::pin(async {
             let lost = || CommitError::Unavailable("the commit loop has ended".into());
             answer.await.unwrap_or_else(|_| Err(lost()))
@@ -475,19 +410,39 @@ impl Store for RedbStore {
     }
 
     fn get(&self, key: Bytes, at: Option<Revision>) -> BoxFuture<Result<Option<Entry>, ReadError>> {
-        self.reading(move |database| read::get(database, key, at))
+        self.reading(move |shared| {
+            let view = View::of_key(&shared.published.lock(), &key);
+            read::get(&view, key, at)
+        })
     }
 
     fn range(&self, range: Range) -> BoxFuture<Result<Page, ReadError>> {
-        self.reading(move |database| read::range(database, &range))
+        self.reading(move |shared| {
+            let (start, end) = (&range.start[..], range.end.as_deref());
+            let inside = end.is_none_or(|end| start < end);
+            // An empty range is none that maps know.
+            let (start, end) = if inside {
+                (start, end)
+            } else {
+                (start, Some(start))
+            };
+            let view = View::of_range(&shared.published.lock(), start, end);
+            read::range(view, &range)
+        })
     }
 
     fn log(&self, after: Revision, limit: usize) -> BoxFuture<Result<LogPage, ReadError>> {
-        self.reading(move |database| read::log(database, after, limit))
+        self.reading(move |shared| {
+            let view = View::of_log(&shared.published.lock());
+            read::log(&view, after, limit)
+        })
     }
 
     fn verify(&self) -> BoxFuture<Result<Verified, ReadError>> {
-        self.reading(|database| verify::all(database).map_err(read::Error::Failed))
+        self.reading(|shared| {
+            let view = View::of_range(&shared.published.lock(), b"", None);
+            verify::all(&view).map_err(read::Error::Failed)
+        })
     }
 
     fn compact(&self, to: Revision) -> BoxFuture<Result<(), ReadError>> {
@@ -500,7 +455,7 @@ impl Store for RedbStore {
             }
             waiting.compactions.push((to, reply));
         }
-        self.worker.wake();
+        self.shared.wake_commits();
         Box::pin(async {
             let lost = || ReadError::Unavailable("the commit loop has ended".into());
             answer.await.unwrap_or_else(|_| Err(lost()))

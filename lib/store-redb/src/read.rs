@@ -1,16 +1,22 @@
-//! What can be read: the present by `head`, the past by undoing the log.
+//! What can be read: the present from redb and the overlay, the past by undoing the log.
 //!
-//! Every read works on one snapshot of the file, and asks the snapshot, not the loop, what can be
-//! read: so compaction beside it changes nothing. These functions block.
+//! Every read works on one [`View`], taken under the lock at once and read without it: so commits
+//! and compaction beside it change nothing. These functions block.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use hanse_store::{Change, Commit, Entry, LogPage, Page, Range, ReadError, Revision, Version};
-use redb::{Database, ReadOnlyTable, ReadableDatabase};
+use hanse_store::{
+    Change, Commit, Entry, LogPage, Page, Previous, Range, ReadError, Revision, Version,
+};
 
-use crate::format::{self, Failure, HEAD, LOG, META, Record, number, with_record};
+use crate::engine::Published;
+use crate::format::{Base, Failure, read_value};
+use crate::log::{Frames, Part};
+use crate::overlay::{Hit, Slot};
+use crate::segment::{Record, Records};
 
 /// A read that failed, or that the contract refuses.
 #[derive(Debug)]
@@ -25,23 +31,46 @@ impl<E: Into<Failure>> From<E> for Error {
     }
 }
 
-pub(crate) struct Snapshot {
-    pub(crate) log: ReadOnlyTable<u64, &'static [u8]>,
-    pub(crate) head: ReadOnlyTable<&'static [u8], u64>,
+/// The store as of one moment.
+pub(crate) struct View {
+    pub(crate) base: Arc<Base>,
+    /// What the overlay says of the keys that are wanted.
+    pub(crate) slots: BTreeMap<Bytes, Slot>,
+    pub(crate) log: Vec<Part>,
     pub(crate) revision: Revision,
     pub(crate) floor: Revision,
 }
 
-impl Snapshot {
-    pub(crate) fn new(database: &Database) -> Result<Self, Error> {
-        let read = database.begin_read()?;
-        let meta = read.open_table(META)?;
-        Ok(Self {
-            log: read.open_table(LOG)?,
-            head: read.open_table(HEAD)?,
-            revision: Revision(number(&meta, format::META_REVISION)?),
-            floor: Revision(number(&meta, format::META_FLOOR)?),
-        })
+type Value = (Version, Bytes);
+
+impl View {
+    /// With the overlay of a range of keys.
+    pub(crate) fn of_range(published: &Published, start: &[u8], end: Option<&[u8]>) -> Self {
+        Self::new(published, published.overlay.slots(start, end))
+    }
+
+    /// With the overlay of one key.
+    pub(crate) fn of_key(published: &Published, key: &Bytes) -> Self {
+        let slots = match published.overlay.find(key) {
+            Hit::Memory(slot) => BTreeMap::from([(key.clone(), slot)]),
+            Hit::Base(_) => BTreeMap::new(),
+        };
+        Self::new(published, slots)
+    }
+
+    /// With none of the overlay.
+    pub(crate) fn of_log(published: &Published) -> Self {
+        Self::new(published, BTreeMap::new())
+    }
+
+    fn new(published: &Published, slots: BTreeMap<Bytes, Slot>) -> Self {
+        Self {
+            base: published.overlay.base.clone(),
+            slots,
+            log: published.log.iter().cloned().collect(),
+            revision: published.revision,
+            floor: published.floor,
+        }
     }
 
     fn readable(&self, at: Option<Revision>) -> Result<Revision, Error> {
@@ -56,83 +85,85 @@ impl Snapshot {
         Err(Error::Refused(refused))
     }
 
-    fn entry(&self, key: Bytes, version: u64) -> Result<Entry, Error> {
-        let value = with_record(&self.log, version, |record| {
-            let same = record.key == key;
-            record.value.filter(|_| same).map(Bytes::copy_from_slice)
-        });
-        // Whoever operates this wants to know what it was.
-        let damaged = |_| Failure::Value {
-            key: String::from_utf8_lossy(&key).into_owned(),
-            version,
-        };
-        let value = value.and_then(|value| value.ok_or(Failure::Record(version)));
-        let value = value.map_err(damaged)?;
-        Ok(Entry {
-            key,
-            version: Version(version),
-            value,
-        })
-    }
-
-    /// For each key of the range that changed after `at`, the version that it had then.
-    fn undone(
+    /// Shows every record after a revision, in order.
+    pub(crate) fn records<E: From<Failure>>(
         &self,
-        at: Revision,
-        wanted: impl Fn(&[u8]) -> bool,
-    ) -> Result<BTreeMap<Bytes, Option<u64>>, Error> {
-        let mut undone = BTreeMap::new();
-        if at == self.revision {
-            return Ok(undone);
+        after: Revision,
+        mut show: impl FnMut(Record<'_>) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        if after >= self.revision {
+            return Ok(());
         }
-        for item in self.log.range(at.end().0 + 1..)? {
-            let (version, bytes) = item?;
-            let record = Record::read(version.value(), bytes.value())
-                .ok_or(Failure::Record(version.value()))?;
-            if wanted(record.key) && !undone.contains_key(record.key) {
-                // The first record after `at` knows what was there at `at`.
-                let before = (record.previous > 0).then_some(record.previous);
-                undone.insert(Bytes::copy_from_slice(record.key), before);
+        let mut frames = Frames::after(&self.log, after);
+        if frames.expected > after.next() {
+            return Err(Failure::Log(after.next()).into());
+        }
+        while let Some((frame, body)) = frames.next()? {
+            for record in Records::new(&frame, body) {
+                let record = record.ok_or(Failure::Log(frame.first))?;
+                if record.version.revision() > after && !show(record)? {
+                    return Ok(());
+                }
             }
         }
+        match frames.expected == self.revision.next() {
+            true => Ok(()),
+            false => Err(Failure::Log(frames.expected).into()),
+        }
+    }
+
+    /// For each key of the range that changed after `at` what it had then. Where more than
+    /// `limit` keys had something, only the first of them are there: no reader gets further.
+    fn undone(&self, at: Revision, range: &Range) -> Result<BTreeMap<Bytes, Option<Value>>, Error> {
+        let mut undone: BTreeMap<Bytes, Option<Value>> = BTreeMap::new();
+        let (mut values, mut end) = (0, range.end.clone());
+        self.records(at, |record| -> Result<bool, Error> {
+            let inside =
+                *record.key >= *range.start && end.as_ref().is_none_or(|end| *record.key < **end);
+            if !inside || undone.contains_key(record.key) {
+                return Ok(true);
+            }
+            // The first record after `at` knows what was there at `at`.
+            let before = record.previous;
+            let before = before.map(|(version, value)| (version, Bytes::copy_from_slice(value)));
+            values += usize::from(before.is_some());
+            undone.insert(Bytes::copy_from_slice(record.key), before);
+            while values > range.limit.max(1).saturating_add(1) {
+                let Some((key, value)) = undone.pop_last() else {
+                    break;
+                };
+                values -= usize::from(value.is_some());
+                end = Some(key);
+            }
+            Ok(true)
+        })?;
         Ok(undone)
     }
 }
 
-pub(crate) fn get(
-    database: &Database,
-    key: Bytes,
-    at: Option<Revision>,
-) -> Result<Option<Entry>, Error> {
-    let snapshot = Snapshot::new(database)?;
-    let at = snapshot.readable(at)?;
-    let mut version = snapshot.head.get(&key[..])?.map(|guard| guard.value());
-    if let Some(current) = version {
-        let mut current = current;
-        while Version(current).revision() > at {
-            current = with_record(&snapshot.log, current, |record| record.previous)?;
-            if current == 0 {
-                break;
-            }
-        }
-        version = (current > 0).then_some(current);
-    }
-    if version.is_none() && at < snapshot.revision {
-        // It has no value now, or had none when its present chain began: it may have been
-        // deleted since `at`, which only the log knows.
-        version = snapshot
-            .undone(at, |other| other == key)?
-            .remove(&key)
-            .flatten();
-    }
-    version
-        .map(|version| snapshot.entry(key, version))
-        .transpose()
+pub(crate) fn get(view: &View, key: Bytes, at: Option<Revision>) -> Result<Option<Entry>, Error> {
+    let at = view.readable(at)?;
+    let range = Range {
+        end: Some([&key[..], b"\0"].concat().into()),
+        start: key.clone(),
+        at: None,
+        limit: 1,
+    };
+    let undone = view.undone(at, &range)?.remove(&key);
+    let found = match (undone, view.slots.get(&key)) {
+        (Some(before), _) => before,
+        (None, Some(slot)) => slot.value.clone().map(|value| (slot.version, value)),
+        (None, None) => view.base.get(&key)?,
+    };
+    Ok(found.map(|(version, value)| Entry {
+        key,
+        version,
+        value,
+    }))
 }
 
-pub(crate) fn range(database: &Database, range: &Range) -> Result<Page, Error> {
-    let snapshot = Snapshot::new(database)?;
-    let revision = snapshot.readable(range.at)?;
+pub(crate) fn range(view: View, range: &Range) -> Result<Page, Error> {
+    let revision = view.readable(range.at)?;
     let mut page = Page {
         entries: Vec::new(),
         more: false,
@@ -141,18 +172,24 @@ pub(crate) fn range(database: &Database, range: &Range) -> Result<Page, Error> {
     if range.end.as_ref().is_some_and(|end| *end <= range.start) {
         return Ok(page);
     }
-    let inside =
-        |key: &[u8]| *key >= *range.start && range.end.as_ref().is_none_or(|end| *key < **end);
-    let mut past = snapshot.undone(revision, inside)?.into_iter().peekable();
+    // What the log says of the past stands before what the overlay says of the present, and that
+    // before what redb says.
+    let undone = view.undone(revision, range)?;
+    let slots = view.slots.into_iter();
+    let mut above: BTreeMap<Bytes, Option<Value>> = slots
+        .map(|(key, slot)| (key, slot.value.map(|value| (slot.version, value))))
+        .collect();
+    above.extend(undone);
+    let mut above = above.into_iter().peekable();
     let start = Bound::Included(&range.start[..]);
     let end = range
         .end
         .as_ref()
         .map_or(Bound::Unbounded, |end| Bound::Excluded(&end[..]));
-    let mut present = snapshot.head.range::<&[u8]>((start, end))?;
-    let mut now = next(&mut present)?;
+    let mut below = view.base.present.range::<&[u8]>((start, end))?;
+    let mut now = next(&mut below)?;
     loop {
-        let order = match (&now, past.peek()) {
+        let order = match (&now, above.peek()) {
             (None, None) => return Ok(page),
             (Some(_), None) => std::cmp::Ordering::Less,
             (None, Some(_)) => std::cmp::Ordering::Greater,
@@ -160,64 +197,78 @@ pub(crate) fn range(database: &Database, range: &Range) -> Result<Page, Error> {
         };
         let mut found = None;
         if order.is_le() {
-            found = std::mem::replace(&mut now, next(&mut present)?);
+            found = std::mem::replace(&mut now, next(&mut below)?);
         }
         if order.is_ge() {
-            // Where the past knows a key, it says what was there.
-            found = past.next().and_then(|(key, version)| Some((key, version?)));
+            found = above.next().and_then(|(key, value)| Some((key, value?)));
         }
-        if let Some((key, version)) = found {
+        if let Some((key, (version, value))) = found {
             if page.entries.len() >= range.limit.max(1) {
                 page.more = true;
                 return Ok(page);
             }
-            page.entries.push(snapshot.entry(key, version)?);
+            page.entries.push(Entry {
+                key,
+                version,
+                value,
+            });
         }
     }
 }
 
-fn next(range: &mut redb::Range<'_, &'static [u8], u64>) -> Result<Option<(Bytes, u64)>, Error> {
-    let Some(item) = range.next() else {
+type Rows<'t> = redb::Range<'t, &'static [u8], &'static [u8]>;
+
+fn next(rows: &mut Rows<'_>) -> Result<Option<(Bytes, Value)>, Failure> {
+    let Some(item) = rows.next() else {
         return Ok(None);
     };
-    let (key, version) = item?;
-    Ok(Some((Bytes::copy_from_slice(key.value()), version.value())))
+    let (key, bytes) = item?;
+    let (version, value) = read_value(key.value(), bytes.value())?;
+    let value = (version, Bytes::copy_from_slice(value));
+    Ok(Some((Bytes::copy_from_slice(key.value()), value)))
 }
 
-pub(crate) fn log(database: &Database, after: Revision, limit: usize) -> Result<LogPage, Error> {
-    let snapshot = Snapshot::new(database)?;
-    if after < snapshot.floor {
-        return Err(Error::Refused(ReadError::Compacted {
-            floor: snapshot.floor,
-        }));
+pub(crate) fn log(view: &View, after: Revision, limit: usize) -> Result<LogPage, Error> {
+    if after < view.floor {
+        return Err(Error::Refused(ReadError::Compacted { floor: view.floor }));
     }
     let mut page = LogPage {
         commits: Vec::new(),
         more: false,
     };
-    for (changes, item) in snapshot.log.range(after.end().0 + 1..)?.enumerate() {
-        let (version, bytes) = item?;
-        let version = Version(version.value());
-        let record = Record::read(version.0, bytes.value()).ok_or(Failure::Record(version.0))?;
+    let mut changes = 0;
+    view.records(after, |record| -> Result<bool, Error> {
+        let version = record.version;
+        let revision = version.revision();
+        let begins = page
+            .commits
+            .last()
+            .is_none_or(|last| last.revision != revision);
+        if begins && changes >= limit.max(1) {
+            page.more = true;
+            return Ok(false);
+        }
+        changes += 1;
+        let previous = record.previous.map(|(version, value)| Previous {
+            version,
+            value: Bytes::copy_from_slice(value),
+        });
         let change = Change {
             version,
             key: Bytes::copy_from_slice(record.key),
             value: record.value.map(Bytes::copy_from_slice),
-            previous: format::previous(&snapshot.log, record.previous)?,
+            previous,
             attachment: None,
         };
         match page.commits.last_mut() {
-            Some(last) if last.revision == version.revision() => last.changes.push(change),
-            _ if changes >= limit.max(1) => {
-                page.more = true;
-                break;
-            }
+            Some(last) if !begins => last.changes.push(change),
             _ => page.commits.push(Commit {
-                revision: version.revision(),
+                revision,
                 wall_millis: record.wall_millis,
                 changes: vec![change],
             }),
         }
-    }
+        Ok(true)
+    })?;
     Ok(page)
 }

@@ -1,35 +1,49 @@
-//! What must hold of everything that lies in the file, looked at on one snapshot.
+//! What must hold of everything that lies in redb and in the log, looked at as of one moment.
 //!
-//! Start at [`all`]. Opening looks at the latest commits only; this walks over all of them. The
-//! invariant: a finding names what is broken, and a walk that meets a broken record goes on behind
-//! it. redb's own pages are compared with their checksums by `RedbStore::check_pages`.
+//! Start at [`all`]. Opening looks at the end of the log only; this walks over all of it. The
+//! invariant: a finding names what is broken, and a walk that meets damage goes on with the next
+//! segment. redb's own pages are compared with their checksums by `RedbStore::check_pages`.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use hanse_store::{Verified, Version};
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata};
+use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
-use crate::format::{self, Failure, META, Record, with_record};
+use crate::format::{Failure, read_value};
 use crate::limits::FINDINGS_MAX;
-use crate::read::{self, Snapshot};
+use crate::log::{Frames, Part};
+use crate::read::View;
+use crate::segment::{Record, Records};
 
 /// Walks over the present, then over the log.
-pub(crate) fn all(database: &Database) -> Result<Verified, Failure> {
-    let snapshot = Snapshot::new(database).map_err(|error| match error {
-        read::Error::Failed(failure) => failure,
-        read::Error::Refused(why) => Failure::Refused(why.to_string()),
-    })?;
+pub(crate) fn all(view: &View) -> Result<Verified, Failure> {
     let mut verified = Verified::default();
-    numbers(database, &snapshot, &mut verified)?;
-    head(&snapshot, &mut verified)?;
-    log(&snapshot, &mut verified)?;
-    let Snapshot {
-        revision, floor, ..
-    } = snapshot;
-    let chain = format::check_chain(&snapshot.log, &snapshot.head, revision, floor, u64::MAX);
-    if let Err(error) = chain {
-        finding(&mut verified, error.to_string());
+    let (revision, floor) = (view.revision, view.floor);
+    if floor > revision {
+        finding(
+            &mut verified,
+            format!("the floor {floor} is above the revision {revision}"),
+        );
     }
+    present(view, &mut verified)?;
+    let mut last = BTreeMap::new();
+    let mut expected = None;
+    for part in &view.log {
+        let header = &part.0.header;
+        if expected.is_some_and(|expected| expected != (header.first, header.chain)) {
+            let text = format!("the log does not go on at revision {}", header.first);
+            finding(&mut verified, text);
+        }
+        expected = segment(part, &mut last, &mut verified)?;
+    }
+    if expected.is_some_and(|(next, _)| next != revision.next()) {
+        finding(
+            &mut verified,
+            format!("the log does not end with revision {revision}"),
+        );
+    }
+    latest(view, &last, &mut verified)?;
     verified.findings.truncate(FINDINGS_MAX);
     Ok(verified)
 }
@@ -40,100 +54,103 @@ fn finding(verified: &mut Verified, text: String) {
     }
 }
 
-fn numbers(
-    database: &Database,
-    snapshot: &Snapshot,
-    verified: &mut Verified,
-) -> Result<(), Failure> {
-    let read = database.begin_read()?;
-    let meta = read.open_table(META)?;
-    let swept = Version(format::number(&meta, format::META_SWEPT)?);
-    let Snapshot {
-        revision, floor, ..
-    } = snapshot;
-    if floor > revision {
-        finding(
-            verified,
-            format!("the floor {floor} is above the revision {revision}"),
-        );
-    }
-    if swept > floor.end() {
-        finding(
-            verified,
-            format!("compaction went to {swept}, above the floor {floor}"),
-        );
-    }
-    Ok(())
-}
-
 /// Every key's value is there, whole, and its own.
-fn head(snapshot: &Snapshot, verified: &mut Verified) -> Result<(), Failure> {
-    for item in snapshot.head.iter()? {
-        let (key, version) = item?;
-        let (key, version) = (key.value(), version.value());
-        verified.keys += 1;
-        let name = String::from_utf8_lossy(key);
-        if Version(version) > snapshot.revision.end() {
-            finding(
-                verified,
-                format!("{name} is at {version}, after the last revision"),
-            );
-        }
-        let found = with_record(&snapshot.log, version, |record| match record.value {
-            Some(_) if record.key == key => None,
-            Some(_) => Some(String::from_utf8_lossy(record.key).into_owned()),
-            None => Some("a deletion".to_owned()),
-        });
-        match found {
-            Ok(None) => {}
-            Ok(Some(other)) => {
-                finding(
-                    verified,
-                    format!("{name} is at {version}, which is of {other}"),
-                );
+fn present(view: &View, verified: &mut Verified) -> Result<(), Failure> {
+    let base = &view.base;
+    let mut rows = 0;
+    for item in base.present.iter()? {
+        let (key, bytes) = item?;
+        rows += 1;
+        match read_value(key.value(), bytes.value()) {
+            Ok((version, _)) if version > base.revision.end() => {
+                let name = String::from_utf8_lossy(key.value());
+                let text = format!("{name} is at {version}, after the last revision");
+                finding(verified, text);
             }
-            Err(Failure::Record(version)) => {
-                let key = name.into_owned();
-                finding(verified, Failure::Value { key, version }.to_string());
-            }
-            Err(failure) => return Err(failure),
+            Ok(_) => {}
+            Err(failure) => finding(verified, failure.to_string()),
         }
     }
-    if snapshot.head.len()? != verified.keys {
+    if base.present.len()? != rows {
         finding(verified, "the present counts its keys wrongly".to_owned());
     }
+    verified.keys = rows;
+    for (key, slot) in &view.slots {
+        let below = base.present.get(&key[..])?.is_some();
+        match slot.value {
+            Some(_) if !below => verified.keys += 1,
+            None if below => verified.keys -= 1,
+            _ => {}
+        }
+    }
     Ok(())
 }
 
-/// Every record is whole, has what was before it, and belongs to a commit that there was.
-fn log(snapshot: &Snapshot, verified: &mut Verified) -> Result<(), Failure> {
-    let mut before: BTreeSet<u64> = BTreeSet::new();
-    for item in snapshot.log.iter()? {
-        let (version, bytes) = item?;
-        let version = version.value();
-        verified.records += 1;
-        let Some(record) = Record::read(version, bytes.value()) else {
-            finding(verified, Failure::Record(version).to_string());
-            continue;
+type Latest = BTreeMap<Bytes, Option<Version>>;
+
+/// Every record is whole, and says of what was before it what the log itself says. What follows
+/// the segment, if it could be read to its end.
+fn segment(
+    part: &Part,
+    latest: &mut Latest,
+    verified: &mut Verified,
+) -> Result<Option<(hanse_store::Revision, u32)>, Failure> {
+    let mut frames = Frames::of(part);
+    loop {
+        let (frame, body) = match frames.next() {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Some((frames.expected, frames.chain.unwrap_or_default()))),
+            Err(failure @ Failure::Log(_)) => {
+                finding(verified, failure.to_string());
+                // What the keys of the lost records had is not known any more.
+                latest.clear();
+                return Ok(None);
+            }
+            Err(failure) => return Err(failure),
         };
-        if Version(version) > snapshot.revision.end() {
-            finding(
-                verified,
-                format!("record {version} is after the last revision"),
-            );
+        for record in Records::new(&frame, body) {
+            let Some(record) = record else {
+                finding(verified, Failure::Log(frame.first).to_string());
+                break;
+            };
+            verified.records += 1;
+            check(&record, latest, verified);
         }
-        let previous = record.previous;
-        if previous == 0 || Version(version).revision() <= snapshot.floor {
-            continue;
-        }
-        let same = |other: Record<'_>| other.key == record.key && other.value.is_some();
-        if previous >= version || !before.insert(previous) {
-            finding(
-                verified,
-                format!("record {version} follows {previous}, which cannot be"),
-            );
-        } else if !with_record(&snapshot.log, previous, same).unwrap_or(false) {
-            let text = format!("record {version} follows {previous}, which is missing or damaged");
+    }
+}
+
+fn check(record: &Record<'_>, latest: &mut Latest, verified: &mut Verified) {
+    let (version, previous) = (record.version, record.previous);
+    let before = previous.map(|(version, _)| version);
+    let now = record.value.map(|_| version);
+    let known = latest.insert(Bytes::copy_from_slice(record.key), now);
+    let fits = match known {
+        Some(known) => known == before,
+        None => before.is_none_or(|before| before < version),
+    };
+    if !fits {
+        finding(
+            verified,
+            format!("record {version} follows {before:?}, which cannot be"),
+        );
+    }
+}
+
+/// The present is what the log left.
+fn latest(view: &View, latest: &Latest, verified: &mut Verified) -> Result<(), Failure> {
+    for (key, version) in latest {
+        let shown = match view.slots.get(key) {
+            Some(slot) => slot.value.as_ref().map(|_| slot.version),
+            None => match view.base.get(key) {
+                Ok(found) => found.map(|(version, _)| version),
+                // Named already.
+                Err(Failure::Value { .. }) => continue,
+                Err(failure) => return Err(failure),
+            },
+        };
+        if shown != *version {
+            let name = String::from_utf8_lossy(key);
+            let text = format!("{name} is shown at version {shown:?}, the log has {version:?}");
             finding(verified, text);
         }
     }

@@ -8,19 +8,25 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use bytes::Bytes;
 use hanse_seams::{Rng, Seams, Simulation};
-use hanse_store::{Batch, Commit, Entry, Expect, Op, Range, Revision, Store};
+use hanse_store::{Batch, Expect, Op, Store};
 use hanse_store_redb::{Config, RedbStore};
 
-const BLOCK: usize = 4096;
-const FILES: [&str; 2] = ["hanse.redb", "acknowledged"];
+mod common;
 
-/// Everything that the store has to tell.
-#[derive(Debug, PartialEq)]
-struct Truth {
-    entries: BTreeMap<Bytes, Entry>,
-    commits: BTreeMap<Revision, Commit>,
+use common::{Truth, read, variable};
+
+const BLOCK: usize = 4096;
+
+/// All files of a store, in order.
+fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
+    entries
+        .map(|entry| {
+            let name = entry.file_name().into_string().unwrap();
+            (name, std::fs::read(entry.path()).unwrap())
+        })
+        .collect()
 }
 
 async fn write(store: &RedbStore, chance: &Simulation, commits: u64) {
@@ -41,30 +47,6 @@ async fn write(store: &RedbStore, chance: &Simulation, commits: u64) {
         };
         store.commit(batch).await.unwrap();
     }
-}
-
-/// Reads everything there is, as a hub that opens does, and then the whole log.
-async fn read(store: &RedbStore) -> Result<Truth, String> {
-    let range = Range {
-        limit: usize::MAX,
-        ..Range::default()
-    };
-    let page = store.range(range).await;
-    let page = page.map_err(|error| error.to_string())?;
-    let log = store.log(store.floor(), usize::MAX).await;
-    let log = log.map_err(|error| error.to_string())?;
-    Ok(Truth {
-        entries: page
-            .entries
-            .into_iter()
-            .map(|entry| (entry.key.clone(), entry))
-            .collect(),
-        commits: log
-            .commits
-            .into_iter()
-            .map(|commit| (commit.revision, commit))
-            .collect(),
-    })
 }
 
 /// What the damaged store says: what was found, or nothing when it tells the truth.
@@ -89,7 +71,7 @@ async fn judge(directory: &Path, truth: &Truth) -> Result<Option<String>, String
 /// Damages one place of the file: bits flipped, or a block (or half of it) that is zero or as it
 /// was some time before.
 fn damage(bytes: &mut [u8], earlier: &[u8], chance: &Simulation) -> String {
-    let block = chance.below((bytes.len() / BLOCK) as u64) as usize * BLOCK;
+    let block = chance.below(bytes.len().div_ceil(BLOCK) as u64) as usize * BLOCK;
     let kind = chance.below(4);
     if kind == 0 {
         let bit = chance.below((bytes.len() * 8) as u64) as usize;
@@ -101,6 +83,7 @@ fn damage(bytes: &mut [u8], earlier: &[u8], chance: &Simulation) -> String {
     } else {
         BLOCK / 2
     };
+    let half = half.min(bytes.len() - block);
     let old = earlier.get(block..block + half).filter(|_| kind > 1);
     match old {
         Some(old) => bytes[block..block + half].copy_from_slice(old),
@@ -109,20 +92,18 @@ fn damage(bytes: &mut [u8], earlier: &[u8], chance: &Simulation) -> String {
     format!("{half} bytes of the block at {block} lost ({kind})")
 }
 
-fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damaged_blocks_are_found_and_never_served() {
     let seed = variable("HANSE_SEED").unwrap_or(0) << 32;
     let rounds = variable("HANSE_ROUNDS").unwrap_or(150);
     let chance = Simulation::new(seed);
     let whole = tempfile::tempdir().unwrap();
-    let file = whole.path().join(FILES[0]);
-    let store = RedbStore::open(&Config::new(whole.path()), &Seams::real()).unwrap();
+    let mut config = Config::new(whole.path());
+    // Several segments: an eighth of what is kept each.
+    config.retention.bytes = 1 << 20;
+    let store = RedbStore::open(&config, &Seams::real()).unwrap();
     write(&store, &chance, 100).await;
-    let earlier = std::fs::read(&file).unwrap();
+    let earlier = files(whole.path());
     write(&store, &chance, 100).await;
     let truth = read(&store).await.unwrap();
     let verified = store.verify().await.unwrap();
@@ -130,30 +111,49 @@ async fn damaged_blocks_are_found_and_never_served() {
         (verified.findings, verified.keys),
         (vec![], truth.entries.len() as u64)
     );
+    // Some of the last writes are in the log alone.
+    let killed = files(whole.path());
     store.close().await;
     drop(store);
     assert!(RedbStore::check_pages(&Config::new(whole.path())).unwrap());
-    let (mut found, mut named) = (0, 0);
+    let closed = files(whole.path());
+    assert!(closed.len() > 4, "{:?}", closed.keys());
+    let (mut found, mut named, mut in_log) = (0, 0, 0);
     for round in 0..rounds {
+        let mut left = [&killed, &closed][chance.below(2) as usize].clone();
+        let logs = left.keys().filter(|name| name.starts_with("log-"));
+        let logs: Vec<String> = logs.cloned().collect();
+        let name = match chance.below(2) {
+            0 => "hanse.redb".to_owned(),
+            _ => logs[chance.below(logs.len() as u64) as usize].clone(),
+        };
+        let nothing = Vec::new();
+        let before = earlier.get(&name).unwrap_or(&nothing);
+        let what = damage(left.get_mut(&name).unwrap(), before, &chance);
         let place = tempfile::tempdir().unwrap();
-        for name in FILES {
-            std::fs::copy(whole.path().join(name), place.path().join(name)).unwrap();
+        for (name, bytes) in left {
+            std::fs::write(place.path().join(name), bytes).unwrap();
         }
-        let mut bytes = std::fs::read(&file).unwrap();
-        let what = damage(&mut bytes, &earlier, &chance);
-        std::fs::write(place.path().join(FILES[0]), bytes).unwrap();
         match judge(place.path(), &truth).await {
-            Err(error) => panic!("seed {seed}, round {round}: {what}: {error}"),
+            Err(error) => panic!("seed {seed}, round {round}: {name}: {what}: {error}"),
             Ok(Some(text)) => {
                 found += 1;
-                named += u64::from(text.contains("version") || text.contains("revision"));
+                in_log += u64::from(name.starts_with("log-"));
+                named += u64::from(
+                    ["version", "revision", "log-"]
+                        .iter()
+                        .any(|w| text.contains(w)),
+                );
             }
             Ok(None) => {}
         }
     }
-    println!("{rounds} damages: {found} found, {named} of them by name, the others harmless");
+    println!(
+        "{rounds} damages: {found} found, {named} of them by name, {in_log} in the log, \
+         the others harmless"
+    );
     assert!(
-        found > rounds / 10,
-        "too little was hit to prove anything: {found}"
+        found > rounds / 10 && in_log > rounds / 10,
+        "too little was hit to prove anything: {found}, {in_log} in the log"
     );
 }

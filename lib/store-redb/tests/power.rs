@@ -2,60 +2,34 @@
 //! the store opens again with everything that was acknowledged and nothing by halves. So it does
 //! when the disk was full.
 //!
-//! The file is made before the first cut: a new store gets its name only when it is whole.
+//! The disk holds several files, whose names may be lost as well.
 //! `HANSE_ROUNDS=N` says how many disks are tried, the first with the seed `HANSE_SEED`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hanse_seams::{Rng, SimulatedDisk, Simulation};
+use hanse_seams::{Rng, Seams, SimulatedDirectory, Simulation};
 use hanse_store::{Batch, CommitError, Expect, Op, Retention, Revision, Store};
 use hanse_store_redb::{Config, RedbStore};
 use parking_lot::Mutex;
 
+mod common;
+
+use common::{Storage, variable};
+
 const WRITERS: u64 = 4;
 
-/// redb's file on a simulated disk.
-#[derive(Debug)]
-struct Storage {
-    disk: SimulatedDisk,
-    /// Whether it says that it has synced when it has not.
-    lies: bool,
-}
-
-impl redb::StorageBackend for Storage {
-    fn len(&self) -> io::Result<u64> {
-        self.disk.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.disk.read(offset, out)
-    }
-
-    fn set_len(&self, length: u64) -> io::Result<()> {
-        self.disk.set_len(length)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        if self.lies { Ok(()) } else { self.disk.sync() }
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.disk.write(offset, data)
-    }
-}
-
-fn config() -> Config {
+/// A short past, so that segments come and go, and checkpoints at every size.
+fn config(chance: &Simulation) -> Config {
     let mut config = Config::new("on a simulated disk");
-    // A short past, so that compaction is cut as well.
     config.retention = Retention {
-        age: Duration::MAX,
         bytes: 40_000,
+        ..Retention::FOREVER
     };
+    config.checkpoint_bytes = 1 << chance.below(18);
     config
 }
 
@@ -111,10 +85,20 @@ async fn write(store: Arc<RedbStore>, writer: u64, told: Arc<Mutex<Told>>) {
 /// One life on the disk: opens, writes until the power goes. False when it went while opening.
 fn life(seed: u64, storage: Storage, told: &Arc<Mutex<Told>>) -> bool {
     let machine = Simulation::new(seed);
-    let Ok(store) = RedbStore::open_on(storage, &config(), &machine.seams()) else {
+    let config = config(&machine);
+    let Ok(store) = RedbStore::open_on(Arc::new(storage), &config, &machine.seams()) else {
         return false;
     };
     let store = Arc::new(store);
+    let ended = write_all(&machine, &store, told);
+    assert!(ended, "writers stop only when the store says why");
+    drop(store);
+    machine.run_ready();
+    true
+}
+
+/// Writers write until they are refused; whether the store says that it cannot go on.
+fn write_all(machine: &Simulation, store: &Arc<RedbStore>, told: &Arc<Mutex<Told>>) -> bool {
     let seams = machine.seams();
     let (writing, known) = (store.clone(), told.clone());
     let ended = machine.run(async move {
@@ -126,14 +110,7 @@ fn life(seed: u64, storage: Storage, told: &Arc<Mutex<Told>>) -> bool {
         }
         writing.failure().is_some()
     });
-    assert_eq!(
-        ended,
-        Some(true),
-        "writers stop only when the store says why"
-    );
-    drop(store);
-    machine.run_ready();
-    true
+    ended.unwrap()
 }
 
 fn number(store: &Arc<RedbStore>, machine: &Simulation, key: String) -> u64 {
@@ -145,22 +122,31 @@ fn number(store: &Arc<RedbStore>, machine: &Simulation, key: String) -> u64 {
 }
 
 /// Opens what the power cut left, compares, and returns the disk for the next life.
-fn check(disk: SimulatedDisk, told: &Arc<Mutex<Told>>) -> Result<SimulatedDisk, String> {
+fn check(disk: SimulatedDirectory, told: &Arc<Mutex<Told>>) -> Result<SimulatedDirectory, String> {
     let machine = Simulation::new(1);
-    let storage = Storage {
-        disk: disk.clone(),
-        lies: false,
-    };
-    let store = RedbStore::open_on(storage, &config(), &machine.seams());
+    let storage = Arc::new(Storage::new(&disk));
+    let store = RedbStore::open_on(storage, &config(&machine), &machine.seams());
     let store = Arc::new(store.map_err(|error| error.to_string())?);
+    compare(&store, &machine, told)?;
+    drop(store);
+    machine.run_ready();
+    Ok(disk)
+}
+
+/// Compares what is there with what was told, and goes on from there; the log as well.
+fn compare(
+    store: &Arc<RedbStore>,
+    machine: &Simulation,
+    told: &Arc<Mutex<Told>>,
+) -> Result<(), String> {
     let mut known = told.lock();
     if store.revision() < known.revision {
         return Err("acknowledged revisions are lost".into());
     }
     for writer in 0..WRITERS {
         let place = writer as usize;
-        let left = number(&store, &machine, format!("{writer}/left"));
-        let right = number(&store, &machine, format!("{writer}/right"));
+        let left = number(store, machine, format!("{writer}/left"));
+        let right = number(store, machine, format!("{writer}/right"));
         if left != right {
             return Err("a commit is half there".into());
         }
@@ -172,34 +158,44 @@ fn check(disk: SimulatedDisk, told: &Arc<Mutex<Told>>) -> Result<SimulatedDisk, 
         known.acknowledged[place] = left;
     }
     known.revision = store.revision();
-    drop(known);
-    drop(store);
-    machine.run_ready();
-    Ok(disk)
+    let (reading, floor) = (store.clone(), store.floor());
+    let log = machine.run(async move { reading.log(floor, usize::MAX).await });
+    let log = log.ok_or("the log cannot be read")?;
+    let log = log.map_err(|error| error.to_string())?.commits;
+    let revisions = log.iter().map(|commit| commit.revision.0);
+    if !revisions.eq(floor.0 + 1..=known.revision.0) {
+        return Err(format!(
+            "the log has a gap between {floor} and {}",
+            known.revision
+        ));
+    }
+    let reading = store.clone();
+    let verified = machine.run(async move { reading.verify().await });
+    match verified.ok_or("nothing can be verified")? {
+        Ok(verified) if verified.findings.is_empty() => Ok(()),
+        Ok(verified) => Err(verified.findings.join("; ")),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Four lives and power cuts on one disk; the number of commits that were found after the last.
 fn cuts(seed: u64, lies: bool) -> Result<u64, String> {
     let chance = Simulation::new(seed ^ 0xd15c);
     let told = Arc::new(Mutex::new(Told::default()));
-    let mut disk = check(SimulatedDisk::new(), &told)?;
+    let mut disk = check(SimulatedDirectory::new(), &told)?;
     for _ in 0..4 {
         // Some cuts come while the file is opened, most in the middle of commits.
         let most = if chance.below(4) == 0 { 40 } else { 1500 };
         disk.fail_after(chance.below(most));
         let storage = Storage {
-            disk: disk.clone(),
             lies,
+            ..Storage::new(&disk)
         };
         life(chance.u64(), storage, &told);
         disk = check(disk.power_cut(&chance), &told)?;
     }
     let commits = told.lock().revision.0;
     Ok(commits)
-}
-
-fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
 }
 
 #[test]
@@ -218,38 +214,112 @@ fn power_cuts_lose_nothing_that_was_acknowledged() {
     );
 }
 
-/// A disk that takes no more: the store says so to everybody and stops, and with room again it
-/// opens with all that was acknowledged.
-fn full(seed: u64) -> Result<u64, String> {
+/// A disk that takes no more, again and again: nothing is acknowledged that is not there, nothing
+/// is half there. Where the log found no room the store goes on by itself; where redb did, it says
+/// so to everybody and opens with all that was acknowledged. Says how often it went on.
+fn full(seed: u64) -> Result<(u64, u64), String> {
     let chance = Simulation::new(seed ^ 0xf011);
     let told = Arc::new(Mutex::new(Told::default()));
-    let mut disk = check(SimulatedDisk::new(), &told)?;
+    let mut disk = check(SimulatedDirectory::new(), &told)?;
+    let mut went_on = 0;
     for _ in 0..4 {
-        disk.fail_after(chance.below(600));
-        let storage = Storage {
-            disk: disk.clone(),
-            lies: false,
-        };
-        life(chance.u64(), storage, &told);
-        disk.fail_after(u64::MAX >> 1);
+        let machine = Simulation::new(chance.u64());
+        let storage = Arc::new(Storage::new(&disk));
+        let mut config = config(&machine);
+        if chance.below(2) == 0 {
+            // redb is not written, so that the log alone finds the disk full.
+            config.checkpoint_bytes = usize::MAX;
+        }
+        disk.set_room(Some(chance.below(4) * chance.below(100_000)));
+        if let Ok(store) = RedbStore::open_on(storage, &config, &machine.seams()) {
+            let store = Arc::new(store);
+            for _ in 0..3 {
+                let broken = write_all(&machine, &store, &told);
+                disk.set_room(None);
+                if broken {
+                    break;
+                }
+                compare(&store, &machine, &told)?;
+                went_on += 1;
+                disk.set_room(Some(chance.below(100_000)));
+            }
+            drop(store);
+            machine.run_ready();
+        }
+        disk.set_room(None);
         disk = check(disk, &told)?;
     }
     let commits = told.lock().revision.0;
-    Ok(commits)
+    Ok((commits, went_on))
 }
 
 #[test]
 fn a_full_disk_loses_nothing_that_was_acknowledged() {
     let rounds = variable("HANSE_ROUNDS").unwrap_or(40);
     let first = variable("HANSE_SEED").unwrap_or(0) << 32;
-    let mut commits = 0;
+    let (mut commits, mut went_on) = (0, 0);
     for seed in first..first + rounds {
-        commits += full(seed).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        let done = full(seed).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        (commits, went_on) = (commits + done.0, went_on + done.1);
     }
+    println!("{commits} commits, {went_on} times the store went on");
     assert!(
-        commits > rounds * 20,
-        "too little happened to prove anything: {commits} commits"
+        commits > rounds * 20 && went_on > rounds,
+        "too little happened to prove anything: {commits} commits, {went_on} times"
     );
+}
+
+/// With real threads: what is to come into redb waits for room, commits are refused meanwhile,
+/// and when there is room all goes on, without anybody's help.
+#[test]
+fn a_full_disk_is_waited_for() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let disk = SimulatedDirectory::new();
+        let storage = Storage {
+            patient: true,
+            ..Storage::new(&disk)
+        };
+        let seams = Seams::real();
+        let mut config = Config::new("on a simulated disk");
+        config.checkpoint_bytes = 1;
+        let open = || RedbStore::open_on(Arc::new(storage.clone()), &config, &seams).unwrap();
+        let store = open();
+        let mut acknowledged = 0;
+        for round in 0..3 {
+            disk.set_room(Some(20_000 * round));
+            let commit = |number| {
+                let ops = vec![op("key".into(), number)];
+                store.commit(Batch {
+                    ops,
+                    ..Batch::default()
+                })
+            };
+            while commit(acknowledged + 1).await.is_ok() {
+                acknowledged += 1;
+            }
+            // Long enough for a checkpoint to have met the full disk.
+            seams.clock.sleep(Duration::from_millis(50)).await;
+            assert_eq!(store.failure(), None);
+            assert!(commit(u64::MAX).await.is_err());
+            disk.set_room(None);
+            for _ in 0..100 {
+                commit(acknowledged + 1).await.unwrap();
+                acknowledged += 1;
+            }
+        }
+        store.close().await;
+        drop(store);
+        let store = open();
+        let entry = store.get("key".into(), None).await.unwrap().unwrap();
+        assert_eq!(entry.value[..8], acknowledged.to_be_bytes());
+        assert_eq!(store.verify().await.unwrap().findings, Vec::<String>::new());
+        store.close().await;
+    });
 }
 
 /// The net catches fish: on a disk that lies about its syncs the same test finds what is lost.

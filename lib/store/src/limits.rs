@@ -38,16 +38,28 @@ impl Default for Limits {
 pub struct Retention {
     /// Commits younger than this are kept ...
     pub age: Duration,
-    /// ... as long as their keys and values take no more than this many bytes.
+    /// ... as long as they take no more than this many bytes in the engine's log ...
     pub bytes: u64,
+    /// ... and are no more than this many writes.
+    pub records: u64,
+}
+
+impl Retention {
+    /// Everything is kept until it is compacted by hand.
+    pub const FOREVER: Self = Self {
+        age: Duration::MAX,
+        bytes: u64::MAX,
+        records: u64::MAX,
+    };
 }
 
 impl Default for Retention {
-    /// Ten minutes, up to 512 MiB.
+    /// Ten minutes, up to 512 MiB and a million writes.
     fn default() -> Self {
         Self {
             age: Duration::from_secs(600),
             bytes: 512 << 20,
+            records: 1 << 20,
         }
     }
 }

@@ -35,6 +35,7 @@ struct Data {
     keys: BTreeMap<Bytes, Vec<(Version, Option<Bytes>)>>,
     log: VecDeque<Commit>,
     log_bytes: u64,
+    log_records: u64,
 }
 
 impl MemoryStore {
@@ -147,6 +148,7 @@ impl Data {
             .iter_mut()
             .for_each(|change| change.attachment = None);
         self.log_bytes += bytes_of(&logged);
+        self.log_records += logged.changes.len() as u64;
         self.log.push_back(logged);
         (Committed { revision, versions }, Some(commit))
     }
@@ -155,7 +157,8 @@ impl Data {
         let age = u64::try_from(retention.age.as_millis()).unwrap_or(u64::MAX);
         while let Some(oldest) = self.log.front() {
             let old = oldest.wall_millis.saturating_add(age) < now;
-            if !old && self.log_bytes <= retention.bytes {
+            let fits = self.log_bytes <= retention.bytes && self.log_records <= retention.records;
+            if !old && fits {
                 break;
             }
             self.compact(oldest.revision);
@@ -173,6 +176,7 @@ impl Data {
                 break;
             };
             self.log_bytes = self.log_bytes.saturating_sub(bytes_of(&commit));
+            self.log_records -= commit.changes.len() as u64;
             for change in &commit.changes {
                 self.compact_key(&change.key);
             }

@@ -26,12 +26,8 @@ impl Subject for Memory {
 #[test]
 fn the_in_memory_engine_passes_the_suite() {
     let clock = Arc::new(Simulation::new(1));
-    let never = Retention {
-        age: Duration::MAX,
-        bytes: u64::MAX,
-    };
     suite::run_all(256, |limits| Memory {
-        store: MemoryStore::new(clock.clone(), limits, never),
+        store: MemoryStore::new(clock.clone(), limits, Retention::FOREVER),
     });
 }
 
@@ -56,6 +52,7 @@ fn the_past_is_kept_by_age_and_by_bytes() {
     let retention = Retention {
         age: Duration::from_secs(60),
         bytes: 1000,
+        ..Retention::FOREVER
     };
     let store = MemoryStore::new(clock, Limits::default(), retention);
     let told = machine.clone();
@@ -71,4 +68,21 @@ fn the_past_is_kept_by_age_and_by_bytes() {
         floors
     });
     assert_eq!(floors, Some(vec![Revision(11), Revision(20)]));
+}
+
+#[test]
+fn the_past_is_kept_by_its_number_of_writes() {
+    let clock = Arc::new(Simulation::new(1));
+    let retention = Retention {
+        records: 7,
+        ..Retention::FOREVER
+    };
+    let store = MemoryStore::new(clock.clone(), Limits::default(), retention);
+    let floor = clock.run(async move {
+        for number in 0..20 {
+            store.commit(put(format!("key{number}"))).await.unwrap();
+        }
+        store.floor()
+    });
+    assert_eq!(floor, Some(Revision(13)));
 }

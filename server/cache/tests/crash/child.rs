@@ -46,6 +46,7 @@ pub fn config(directory: &Path) -> hanse_store_redb::Config {
     config.retention = Retention {
         age: Duration::from_secs(600),
         bytes: 8 << 20,
+        ..Retention::FOREVER
     };
     config
 }
