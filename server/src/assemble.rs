@@ -103,7 +103,7 @@ pub async fn assemble(
         process: process::figures,
         traffic: config.traffic,
     });
-    add_checks(&health, &service);
+    add_checks(&health, &hub, &service);
     let config = controllers_config(pki, authority, signer, catalog);
     let mut tasks = controllers::start(&hub, seams, config, stop);
     tasks.push(seams.spawn("endings", Endings::new(&service).run(stop.clone())));
@@ -227,16 +227,17 @@ fn audit(config: &Config, seams: &Seams, metrics: &Metrics) -> Result<Option<Log
 
 /// The checks of `/livez` and `/readyz`. Names that monitors know are kept where they fit: `etcd`
 /// is the store.
-fn add_checks(health: &Health, service: &Service) {
+fn add_checks(health: &Health, hub: &Hub, service: &Service) {
     health.add("ping", false, Box::new(|| Ok(())));
     health.add("log", false, Box::new(|| Ok(())));
-    let failed = service.store_failed();
+    let hub = hub.clone();
     health.add(
         "etcd",
         false,
-        Box::new(move || match failed.is_triggered() {
-            true => Err("the store refuses to write".to_owned()),
-            false => Ok(()),
+        Box::new(move || match hub.failure() {
+            // A full disk is none: there may be room again.
+            Some(why) => Err(format!("the store cannot be written any more: {why}")),
+            None => Ok(()),
         }),
     );
     let stopping = service.stopping();

@@ -128,8 +128,6 @@ pub struct Inner {
     pub(crate) documents: Documents,
     stopping: Shutdown,
     watches_end: Shutdown,
-    /// Raised when the store has refused to write: it does not come back by itself.
-    pub(crate) store_failed: Shutdown,
 }
 
 impl Deref for Service {
@@ -251,7 +249,6 @@ impl Service {
             documents: Documents::default(),
             stopping: Shutdown::new(),
             watches_end: Shutdown::new(),
-            store_failed: Shutdown::new(),
         }))
     }
 
@@ -270,12 +267,6 @@ impl Service {
     #[must_use]
     pub fn stopping(&self) -> Shutdown {
         self.0.stopping.clone()
-    }
-
-    /// Raised once the store has refused to write.
-    #[must_use]
-    pub fn store_failed(&self) -> Shutdown {
-        self.0.store_failed.clone()
     }
 
     /// Ends all watches, cleanly.

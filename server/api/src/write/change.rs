@@ -117,7 +117,7 @@ async fn attempt(
             )))
         }
         Err(CommitError::Conflict { .. }) => Ok(None),
-        Err(error) => Err(commit_error(w.service, &error)),
+        Err(error) => Err(commit_error(&error)),
     }
 }
 

@@ -152,7 +152,7 @@ async fn store(w: &Writing<'_>, mut object: Value) -> Result<Written> {
             ))
         }
         Err(CommitError::Conflict { .. }) => Err(taken()),
-        Err(error) => Err(commit_error(w.service, &error)),
+        Err(error) => Err(commit_error(&error)),
     }
 }
 

@@ -176,12 +176,11 @@ pub fn first_version(committed: &Committed) -> Option<u64> {
 
 /// The Status for a commit that failed for another reason than a lost race.
 #[must_use]
-pub fn commit_error(service: &Inner, error: &CommitError) -> Box<Status> {
+pub fn commit_error(error: &CommitError) -> Box<Status> {
     match error {
         CommitError::TooLarge => Status::plain("etcdserver: request is too large"),
         CommitError::Unavailable(why) => {
             tracing::error!(%why, "the store is not available");
-            service.store_failed.trigger();
             Status::service_unavailable("the store is not available")
         }
         CommitError::Conflict { .. } | CommitError::Invalid(_) => Status::internal(error),
