@@ -116,6 +116,23 @@ impl Client {
         &self.inner.prefix
     }
 
+    /// A new HTTP/2 connection for a caller that makes its requests itself, as a generator of load
+    /// does, and what stands before every path of theirs.
+    pub async fn raw(&self) -> Result<(http2::SendRequest<Full<Bytes>>, String)> {
+        let inner = &self.inner;
+        let scheme = if inner.tls.is_some() { "https" } else { "http" };
+        let base = format!("{scheme}://{}{}", inner.authority, inner.prefix);
+        match self.dial().await? {
+            Sender::H2(sender) => Ok((sender, base)),
+            Sender::H1(_) => bail!("{base}: this client speaks HTTP/1.1"),
+        }
+    }
+
+    /// The bearer token that goes with every request, if there is one.
+    pub fn token(&self) -> Option<&HeaderValue> {
+        self.inner.token.as_ref()
+    }
+
     /// A request with JSON in and JSON out.
     pub async fn json(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer> {
         let content = body.map(|_| "application/json");

@@ -4,7 +4,7 @@
 //! Start at [`Site::start`]. The parts of a cluster are independent processes, so that a test can
 //! kill any of them; [`Site::apiserver`] alone is enough where nothing has to run. Flags are
 //! chosen for little memory and for a start in seconds; data lives in a temporary directory and
-//! is not synced to disk.
+//! is not synced to disk, except by [`Site::as_shipped`], which is there to be measured.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -40,6 +40,16 @@ pub struct Site {
     etcd: Option<Process>,
     apiserver: Option<Process>,
     rest: Vec<Process>,
+    manner: Manner,
+}
+
+/// How the programs of a cluster are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// With little memory and without syncing to disk: several clusters share a small machine.
+    Lean,
+    /// As they come: for measuring them.
+    AsShipped,
 }
 
 /// A user who is known by a static token: the golden files were recorded with such users.
@@ -60,6 +70,15 @@ impl Site {
 
     /// Starts etcd and the API server alone, and waits until it is ready.
     pub async fn apiserver(name: &str, users: &[TokenUser<'_>]) -> Result<Site> {
+        Site::start_in(Manner::Lean, name, users).await
+    }
+
+    /// The same to be measured: etcd syncs to disk, and Go's settings are those of the programs.
+    pub async fn as_shipped(name: &str) -> Result<Site> {
+        Site::start_in(Manner::AsShipped, name, &[]).await
+    }
+
+    async fn start_in(manner: Manner, name: &str, users: &[TokenUser<'_>]) -> Result<Site> {
         let dir = tempfile::Builder::new()
             .prefix(&format!("hanse-site-{name}-"))
             .tempdir()?;
@@ -102,6 +121,7 @@ impl Site {
             etcd,
             apiserver,
             rest,
+            manner,
         };
         site.start_etcd()?;
         site.start_apiserver()?;
@@ -134,6 +154,12 @@ impl Site {
         self.apiserver.as_ref().context("the API server is cut off")
     }
 
+    /// All of its processes: what the cluster costs is what they cost together.
+    pub fn processes(&self) -> Vec<&Process> {
+        let servers = self.etcd.iter().chain(&self.apiserver);
+        servers.chain(&self.rest).collect()
+    }
+
     /// Ends the API server, so that the site's link is cut. Everything else goes on.
     pub fn cut(&mut self) -> Result<()> {
         self.apiserver.take().context("it is cut already")?.kill()
@@ -156,9 +182,11 @@ impl Site {
             format!("--listen-peer-urls=http://127.0.0.1:{peer}"),
             format!("--initial-advertise-peer-urls=http://127.0.0.1:{peer}"),
             format!("--initial-cluster=default=http://127.0.0.1:{peer}"),
-            "--unsafe-no-fsync".to_owned(),
             "--log-level=error".to_owned(),
         ]);
+        if self.manner == Manner::Lean {
+            command.arg("--unsafe-no-fsync");
+        }
         self.etcd = Some(self.spawn("etcd", &mut command)?);
         Ok(())
     }
@@ -291,11 +319,11 @@ impl Site {
     fn command(&self, set: &str, command: &str) -> Result<Command> {
         let tool = tools::named(set).with_context(|| format!("there is no set {set}"))?;
         let mut command = Command::new(tool.command(command).map_err(|advice| anyhow!(advice))?);
-        // Two clusters and a build share two cores: less memory for a little more work.
-        command
-            .env("GOGC", "50")
-            .env("GOMAXPROCS", "2")
-            .current_dir(self.dir.path());
+        if self.manner == Manner::Lean {
+            // Two clusters and a build share two cores: less memory for a little more work.
+            command.env("GOGC", "50").env("GOMAXPROCS", "2");
+        }
+        command.current_dir(self.dir.path());
         Ok(command)
     }
 

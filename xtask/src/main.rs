@@ -9,6 +9,7 @@ mod bench;
 mod codegen;
 mod demo;
 mod example;
+mod instructions;
 mod project;
 mod setup;
 mod soak;

@@ -77,6 +77,43 @@ impl Stages {
         Ok(output.success)
     }
 
+    /// Runs several programs with tests at the same time, as one stage. `false` when one of them
+    /// fails.
+    pub fn side_by_side(&mut self, name: &str, commands: &mut [Command]) -> Result<bool> {
+        let started = Instant::now();
+        let bar = spinner(name);
+        let logs: Vec<PathBuf> = (1..=commands.len())
+            .map(|lane| self.logs.join(format!("{name}-{lane}.log")))
+            .collect();
+        let outputs = std::thread::scope(|scope| {
+            let runs: Vec<_> = commands
+                .iter_mut()
+                .zip(&logs)
+                .map(|(command, log)| scope.spawn(|| execute(command, log, &bar)))
+                .collect();
+            let ended = runs.into_iter().map(|run| match run.join() {
+                Ok(output) => output.with_context(|| format!("stage {name}")),
+                Err(_) => bail!("stage {name}: a reader of its output died"),
+            });
+            ended.collect::<Result<Vec<Output>>>()
+        })?;
+        bar.finish_and_clear();
+        let (mut passed, mut failed, mut ok) = (0, 0, true);
+        for (output, log) in outputs.iter().zip(&logs) {
+            let alone = u64::from(!output.success && output.tests.1 == 0);
+            (passed, failed) = (passed + output.tests.0, failed + output.tests.1 + alone);
+            if !output.success {
+                ok = false;
+                output.tail.iter().for_each(|line| println!("{line}"));
+                println!("the whole output of {name}: {}", log.display());
+            }
+        }
+        (self.passed, self.failed) = (self.passed + passed, self.failed + failed);
+        let detail = format!("{passed} passed, {failed} failed");
+        self.finish(name, started, ok, &detail);
+        Ok(ok)
+    }
+
     /// Runs a check of our own as a stage: an error is printed and counted, not returned.
     pub fn check(&mut self, name: &str, check: impl FnOnce() -> Result<String>) -> bool {
         let started = Instant::now();
@@ -264,6 +301,37 @@ mod tests {
         );
         assert_eq!((stages.passed, stages.failed), (1, 1));
         assert!(stages.close().is_err());
+        std::fs::remove_dir_all(logs).unwrap();
+    }
+
+    #[test]
+    fn programs_side_by_side_are_one_stage_that_fails_with_any_of_them() {
+        let logs = std::env::temp_dir().join(format!("xtask-lanes-{}", std::process::id()));
+        std::fs::create_dir_all(&logs).unwrap();
+        let mut stages = Stages::new(logs.clone());
+        let program = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            command
+        };
+        let good = "echo 'test result: ok. 2 passed; 0 failed;'";
+        let bad = "echo 'test result: FAILED. 1 passed; 1 failed;'; exit 1";
+        // Each waits for the other: one after the other, neither would come to its end.
+        let meet = |mine: &str, other: &str| {
+            let (mine, other) = (logs.join(mine), logs.join(other));
+            let (mine, other) = (mine.display(), other.display());
+            program(&format!(
+                "touch {mine}; for i in $(seq 600); do [ -e {other} ] && {{ {good}; exit 0; }}; \
+                 sleep 0.05; done; exit 1"
+            ))
+        };
+        let mut lanes = [meet("a", "b"), meet("b", "a")];
+        assert!(stages.side_by_side("both", &mut lanes).unwrap());
+        let mut lanes = [program(good), program(bad)];
+        assert!(!stages.side_by_side("one", &mut lanes).unwrap());
+        let mut lanes = [program("exit 2"), program(good)];
+        assert!(!stages.side_by_side("crashed", &mut lanes).unwrap());
+        assert_eq!((stages.passed, stages.failed), (4 + 3 + 2, 2));
         std::fs::remove_dir_all(logs).unwrap();
     }
 

@@ -8,11 +8,11 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::project::Project;
 use crate::stage::{Count, Stages};
-use crate::{setup, soak, suites, tidy};
+use crate::{instructions, setup, soak, suites, tidy};
 
 /// Runs every check and test: fmt, clippy, tidy, unit, property, oracle and end-to-end tests
 ///
@@ -60,11 +60,14 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
         command.envs(variables.iter().map(|(name, path)| (name, path)));
         command
     };
+    // `--tests` leaves out the examples in documentation: there are none (tidy says so), and
+    // looking for them takes a minute.
     let unit = [
         "test",
         "--workspace",
         "--exclude",
         "hanse-e2e",
+        "--tests",
         "--no-fail-fast",
     ];
     let name = if args.without_e2e {
@@ -73,14 +76,51 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
         "unit, property, oracle"
     };
     stages.command(name, Count::Tests, &mut with(project.cargo(unit)))?;
+    stages.check("instructions", || instructions::check(project));
     if !args.without_e2e && stages.command("build", Count::Whole, &mut build(project))? {
-        let e2e = project.cargo(["test", "--package", "hanse-e2e", "--no-fail-fast"]);
-        let mut e2e = with(e2e);
-        e2e.envs(binaries(project));
-        stages.command("e2e", Count::Tests, &mut e2e)?;
+        let mut lanes = Vec::new();
+        for lane in lanes_of(project)? {
+            let mut lane = with(lane);
+            lane.envs(binaries(project));
+            lanes.push(lane);
+        }
+        stages.side_by_side("e2e", &mut lanes)?;
     }
     stages.close()
 }
+
+/// The end-to-end tests as two commands that run at the same time. Each test has servers, ports
+/// and directories of its own, and waits more than it works.
+fn lanes_of(project: &Project) -> Result<[Command; 2]> {
+    let words = ["test", "--package", "hanse-e2e", "--no-fail-fast"];
+    let (mut first, mut second) = (project.cargo(words), project.cargo(words));
+    first.args(["--lib", "--bins"]);
+    let dir = project.root.join("e2e/tests");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&dir).with_context(|| dir.display().to_string())? {
+        let path = entry?.path();
+        let target = path.extension().is_some_and(|end| end == "rs");
+        if target || path.join("main.rs").is_file() {
+            let name = path
+                .file_stem()
+                .map(|name| name.to_string_lossy().into_owned());
+            names.extend(name);
+        }
+    }
+    names.sort();
+    for name in names {
+        let lane = match SECOND_LANE.contains(&&*name) {
+            true => &mut second,
+            false => &mut first,
+        };
+        lane.args(["--test", &name]);
+    }
+    Ok([first, second])
+}
+
+/// About half of the end-to-end tests by time; a test that is not named here runs in the other
+/// lane.
+const SECOND_LANE: [&str; 4] = ["demo", "golden", "kill", "script"];
 
 /// Builds the programs that the end-to-end tests start.
 pub fn build(project: &Project) -> Command {

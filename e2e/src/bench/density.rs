@@ -7,62 +7,72 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use http::Method;
 
-use super::load::{self, Outcome};
+use super::Options;
+use super::load::{Load, Outcome};
+use super::plot::SEPARATOR;
 use super::report::{Report, Target};
-use super::workspaces::{CALLERS, IDLE_TIME, PARENTS, PATH, create};
+use super::workspaces::{CALLERS, IDLE_TIME, PARENTS, PATH, create, tell};
 use crate::hub::Hub;
 use crate::wait;
 
 /// Rounds of making and deleting.
 const ROUNDS: usize = 5;
 const ROUND_COUNT: usize = 10_000;
+/// Parts in which a tree is made; memory and rate are read after each.
+const PARTS: usize = 10;
+/// After which of them the metric series are counted: 3,000 of 10,000.
+const PART_OF_SERIES: usize = 3;
+/// How long the hub rests before its memory is read between two parts.
+const PART_IDLE_TIME: Duration = Duration::from_secs(2);
 /// How long a deletion may take.
 const DELETE_TIME_MAX: Duration = Duration::from_secs(600);
 /// How long memory may take to come back.
 const REST_TIME: Duration = Duration::from_secs(15);
-/// Workspaces that are asked for their namespaces.
-const ASKED: usize = 4_000;
+/// Workspaces that are asked what `kubectl get ns` asks.
+const ASKED: usize = 2_000;
+/// The last part is made at least at this share of the first one's rate.
+const FLAT: f64 = 0.8;
+/// What an idle hub and a workspace may take, for the plot.
+const IDLE_MIB: f64 = 24.0;
+const EACH_KIB: f64 = 24.0;
+
+/// What kubectl says that it takes.
+const DISCOVERY: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+/// What `kubectl get ns` asks a workspace that it has not seen before.
+const ASKS: [(&str, &str); 3] = [
+    ("/api", DISCOVERY),
+    ("/apis", DISCOVERY),
+    ("/api/v1/namespaces?limit=500", TABLE),
+];
 
 /// Makes a tree of so many workspaces, starts the hub with them, and deletes them.
-pub async fn tree(count: usize, start_ms: f64, report: &mut Report) -> Result<()> {
+pub async fn tree(
+    count: usize,
+    start_ms: f64,
+    options: &Options,
+    report: &mut Report,
+) -> Result<()> {
     let mut hub = Hub::start().await?;
-    warm(&hub).await?;
-    let (before_kib, series) = (resident(&hub).await?, series(&hub).await?);
-    let made = make(&hub, count).await?;
-    let kib = resident(&hub).await?;
-    let grown = kib.saturating_sub(before_kib) as f64;
     let name = |what: &str| format!("{count} workspaces: {what}");
-    let ms = |share| made.quantile_ms(share);
-    report.add(&name("made"), made.rate(), "1/s", Target::Above(1_000.0));
-    report.add(&name("to Ready, p99"), ms(0.99), "ms", Target::Below(50.0));
-    let cpu = made.cpu_us / 1_000.0;
-    report.add(&name("CPU of each"), cpu, "ms", Target::Below(1.0));
-    let each = grown / count as f64;
-    report.add(&name("resident, each"), each, "KiB", Target::Below(24.0));
-    let mib = kib as f64 / 1_024.0;
-    report.add(&name("resident, all"), mib, "MiB", Target::Below(4_096.0));
-    let more = self::series(&hub).await?;
+    prepare(&hub).await?;
+    let no_series = series(&hub).await?;
+    let most = Target::Below(1_500.0);
+    report.add("metric series, no workspaces", no_series, "series", most);
+    grow(&hub, count, options, report).await?;
+    options.progress.say("what kubectl get ns asks, of many");
+    let asked = ask(&hub, count).await?;
+    let p99 = asked.quantile_ms(0.99);
     report.add(
-        "metric series, no workspaces",
-        series,
-        "series",
-        Target::Below(1_500.0),
-    );
-    report.add(
-        &name("metric series"),
-        more,
-        "series",
-        Target::Below(1_500.0),
-    );
-    let asked = ask(&hub, count).await?.quantile_ms(0.99);
-    report.add(
-        &name("their namespaces, p99"),
-        asked,
+        &name("what `kubectl get ns` asks, p99"),
+        p99,
         "ms",
         Target::Below(10.0),
     );
 
+    options.progress.say("a start with all of them");
     hub.kill()?;
     hub.resume().await?;
     let start = hub.start_time.as_secs_f64() * 1_000.0;
@@ -80,38 +90,102 @@ pub async fn tree(count: usize, start_ms: f64, report: &mut Report) -> Result<()
         Target::Below(4_096.0),
     );
 
+    options.progress.say("deleting the tree");
     let gone = delete(&hub, count).await?;
-    let limit = 20.0 * (count as f64 / 10_000.0).max(1.0);
+    let limit = Target::Below(20.0 * (count as f64 / 10_000.0).max(1.0));
     report.add(
         &name("deleted, the whole tree"),
         gone.as_secs_f64(),
         "s",
-        Target::Below(limit),
+        limit,
+    );
+    Ok(())
+}
+
+/// Makes the workspaces in parts, and tells what each part took.
+async fn grow(hub: &Hub, count: usize, options: &Options, report: &mut Report) -> Result<()> {
+    let name = |what: &str| format!("{count} workspaces: {what}");
+    let before = resident(hub).await?;
+    let curve = |what: &str| ["memory", "hanse", what].join(SEPARATOR);
+    let limit = format!("{IDLE_MIB} MiB + {EACH_KIB} KiB each");
+    let limit = ["memory", "target", &limit].join(SEPARATOR);
+    let mib = |kib: u64| kib as f64 / 1_024.0;
+    report.point(&curve("measured"), 0.0, mib(before), "MiB");
+    report.point(&limit, 0.0, IDLE_MIB, "MiB");
+    let (mut rates, mut last, mut cpu_ms) = (Vec::new(), None, 0.0);
+    for part in 0..PARTS {
+        options
+            .progress
+            .say(&format!("part {} of {PARTS} of {count}", part + 1));
+        let size = count / PARTS;
+        let made = make(hub, part * size, size).await?;
+        rates.push(made.rate());
+        cpu_ms += made.cpu_us / 1_000.0 / PARTS as f64;
+        last = Some(made);
+        tokio::time::sleep(PART_IDLE_TIME).await;
+        let there = ((part + 1) * size) as f64;
+        report.point(
+            &curve("measured"),
+            there,
+            mib(hub.process()?.resident_kib()?),
+            "MiB",
+        );
+        let allowed = IDLE_MIB + there * EACH_KIB / 1_024.0;
+        report.point(&limit, there, allowed, "MiB");
+        if part + 1 == PART_OF_SERIES {
+            let what = format!("metric series, {there} workspaces");
+            report.add(&what, series(hub).await?, "series", Target::Below(1_500.0));
+        }
+    }
+    let kib = resident(hub).await?;
+    let last = last.context("no part was made")?;
+    tell(&name("to Ready, the last tenth"), &last, report);
+    let flat = rates
+        .last()
+        .zip(rates.first())
+        .map_or(0.0, |(last, first)| last / first);
+    let what = name("rate of the last tenth, of the first's");
+    report.add(&what, flat, "of 1", Target::Above(FLAT));
+    report.add(&name("CPU of each"), cpu_ms, "ms", Target::Below(1.0));
+    let each = kib.saturating_sub(before) as f64 / count as f64;
+    report.add(
+        &name("resident, each"),
+        each,
+        "KiB",
+        Target::Below(EACH_KIB),
+    );
+    report.add(
+        &name("resident, all"),
+        mib(kib),
+        "MiB",
+        Target::Below(4_096.0),
     );
     Ok(())
 }
 
 /// Makes and deletes ten thousand workspaces five times; tells what memory stays.
-pub async fn rounds(report: &mut Report) -> Result<()> {
+pub async fn rounds(options: &Options, report: &mut Report) -> Result<()> {
     let hub = Hub::start().await?;
-    warm(&hub).await?;
     let idle = resident(&hub).await?;
     let mut allowed = 0.0;
     for round in 1..=ROUNDS {
-        let made = make(&hub, ROUND_COUNT).await?;
+        options
+            .progress
+            .say(&format!("round {round} of {ROUNDS}: making"));
+        prepare(&hub).await?;
+        let made = make(&hub, 0, ROUND_COUNT).await?;
         if round == 1 {
             let grown = resident(&hub).await?.saturating_sub(idle);
             allowed = (idle as f64 + grown as f64 / 10.0) / 1_024.0;
         }
+        options
+            .progress
+            .say(&format!("round {round} of {ROUNDS}: deleting"));
         let gone = delete(&hub, ROUND_COUNT).await?;
         let name = |what: &str| format!("round {round}: {what}");
         report.add(&name("made"), made.rate(), "1/s", Target::Above(1_000.0));
-        report.add(
-            &name("deleted"),
-            gone.as_secs_f64(),
-            "s",
-            Target::Below(20.0),
-        );
+        let seconds = gone.as_secs_f64();
+        report.add(&name("deleted"), seconds, "s", Target::Below(20.0));
         tokio::time::sleep(REST_TIME).await;
         let mib = resident(&hub).await? as f64 / 1_024.0;
         let target = match round {
@@ -123,32 +197,38 @@ pub async fn rounds(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Makes what comes with the first workspace of its type, which all others share.
-async fn warm(hub: &Hub) -> Result<()> {
-    hub.workspace("root", "warm", "universal").await.map(drop)
-}
-
 async fn resident(hub: &Hub) -> Result<u64> {
     tokio::time::sleep(IDLE_TIME).await;
     hub.process()?.resident_kib()
 }
 
-async fn make(hub: &Hub, count: usize) -> Result<Outcome> {
+/// Makes the parents. The first of its type brings what all others share.
+async fn prepare(hub: &Hub) -> Result<()> {
     hub.workspace("root", "bench", "universal").await?;
-    let mut clients = Vec::new();
     for parent in 0..PARENTS {
         let name = format!("parent-{parent}");
         hub.workspace("root:bench", &name, "universal").await?;
     }
-    for caller in 0..CALLERS {
-        clients.push(hub.cluster(&format!("root:bench:parent-{}", caller % PARENTS))?);
-        clients[caller].get(PATH).await?.success()?;
-    }
-    let create = move |caller: usize, index: usize| create(clients[caller].clone(), index);
-    load::run(hub.process()?, CALLERS, count, create).await
+    Ok(())
 }
 
-/// Lists the namespaces of workspaces all over the tree, one caller.
+/// Makes so many workspaces, beginning with this number.
+async fn make(hub: &Hub, first: usize, count: usize) -> Result<Outcome> {
+    let mut clients = Vec::new();
+    for caller in 0..CALLERS {
+        clients.push(hub.cluster(&format!("root:bench:parent-{}", caller % PARENTS))?);
+        clients[caller]
+            .get(&format!("{PATH}?limit=1"))
+            .await?
+            .success()?;
+    }
+    let create = move |caller: usize, index: usize| create(clients[caller].clone(), first + index);
+    let servers = [hub.process()?];
+    Load::count(&servers, CALLERS, count).run(create).await
+}
+
+/// Asks workspaces all over the tree what `kubectl get ns` asks, one caller; each request is an
+/// operation.
 async fn ask(hub: &Hub, count: usize) -> Result<Outcome> {
     let mut ids = Vec::new();
     for parent in 0..PARENTS {
@@ -164,14 +244,17 @@ async fn ask(hub: &Hub, count: usize) -> Result<Outcome> {
     let client = hub.client()?;
     let step = (count / ASKED.min(count)).max(1);
     let ask = move |_: usize, index: usize| {
-        let path = format!(
-            "/clusters/{}/api/v1/namespaces",
-            ids[index * step % ids.len()]
-        );
-        let client = client.clone();
-        async move { client.get(&path).await?.success().map(drop) }
+        let (path, accept) = ASKS[index % ASKS.len()];
+        let id = &ids[index / ASKS.len() * step % ids.len()];
+        let (client, path) = (client.clone(), format!("/clusters/{id}{path}"));
+        async move {
+            let headers = [("accept", accept)];
+            let answer = client.call(Method::GET, &path, &headers, None, Default::default());
+            answer.await?.success().map(drop)
+        }
     };
-    load::run(hub.process()?, 1, ASKED, ask).await
+    let servers = [hub.process()?];
+    Load::count(&servers, 1, ASKED * ASKS.len()).run(ask).await
 }
 
 /// Deletes the whole tree; the time until nothing of it is left.

@@ -20,7 +20,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::load::{self, quantile};
+use super::load::{Load, quantile};
 use super::report::{Report, Target};
 use crate::http::Client;
 use crate::hub::Hub;
@@ -222,8 +222,9 @@ impl World {
                 }
             }
         };
-        let process = self.hub.process()?;
-        let outcome = load::run(process, QUIET * CALLERS, CAPACITY_COUNT, operation).await?;
+        let servers = [self.hub.process()?];
+        let load = Load::count(&servers, QUIET * CALLERS, CAPACITY_COUNT);
+        let outcome = load.run(operation).await?;
         Ok(outcome.rate())
     }
 

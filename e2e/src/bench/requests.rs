@@ -1,233 +1,257 @@
-//! The request path: one object read and written many times, and long lists.
+//! The request path: one object read and written many times, and long lists, with what all of the
+//! objects take in memory. The same load goes to each server of [`super::subject`].
 
-use anyhow::{Result, bail};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
 use http::Method;
-use serde_json::{Value, json};
 
-use super::load;
+use super::Options;
+use super::load::Load;
 use super::report::{Report, Target};
-use crate::http::Client;
-use crate::hub::Hub;
-use crate::kubeconfig::Access;
-use crate::process::Process;
-use crate::site::Site;
+use super::subject::{Figures, Kind, MAPS, Subject, Wanted, in_turn, map};
+use super::wire::Wire;
 
 /// Callers, spread over the connections.
-const CALLERS: usize = 32;
-const CONNECTIONS: usize = 8;
-const CREATES: usize = 10_000;
-const GETS: usize = 60_000;
-const TURNS: usize = 5_000;
-const LISTS: usize = 30;
-const PATH: &str = "/api/v1/namespaces/default/configmaps";
+pub const CALLERS: usize = 32;
+pub const CONNECTIONS: usize = 8;
+/// Objects in the list that is read, and creates of a repeat.
+pub const OBJECTS: usize = 10_000;
+/// How long a repeat of anything else goes on.
+const REPEAT_TIME: Duration = Duration::from_secs(2);
+/// How long a repeat of a long list goes on.
+const LIST_TIME: Duration = Duration::from_secs(1);
+/// How long a server does nothing before its memory is read.
+const IDLE_TIME: Duration = Duration::from_secs(5);
 
-/// A server that is measured: a workspace of the hub, or a whole kube-apiserver.
-pub struct Subject<'a> {
-    /// Before the name of each number; empty for the hub.
-    pub name: &'a str,
-    pub access: Access,
-    pub process: &'a Process,
-}
+/// A create is allowed a fifth of what the peer takes, a list a third, memory a tenth.
+const BAR_WRITE: Option<f64> = Some(1.0 / 5.0);
+const BAR_LIST: Option<f64> = Some(1.0 / 3.0);
+const BAR_MEMORY: Option<f64> = Some(1.0 / 10.0);
 
-impl Subject<'_> {
-    fn add(&self, report: &mut Report, name: &str, value: f64, unit: &'static str, target: Target) {
-        let target = if self.name.is_empty() {
-            target
-        } else {
-            Target::None
-        };
-        report.add(&format!("{}{name}", self.name), value, unit, target);
-    }
-}
-
-pub async fn run(report: &mut Report) -> Result<()> {
-    let hub = Hub::start().await?;
-    hub.workspace("root", "bench", "universal").await?;
-    let access = hub.cluster_access("root:bench")?;
-    measure(
-        &Subject {
-            name: "",
-            access,
-            process: hub.process()?,
-        },
-        report,
-    )
-    .await
-}
-
-/// The same requests to a real kube-apiserver, for the ratio. Its etcd is not counted, and does
-/// not sync to disk.
-pub async fn peer(report: &mut Report) -> Result<()> {
-    let site = Site::apiserver("bench", &[]).await?;
-    let (access, process) = (site.access.clone(), site.process()?);
-    measure(
-        &Subject {
-            name: "kube-apiserver: ",
-            access,
-            process,
-        },
-        report,
-    )
-    .await
-}
-
-async fn measure(subject: &Subject<'_>, report: &mut Report) -> Result<()> {
-    let mut clients = Vec::new();
-    for _ in 0..CONNECTIONS {
-        clients.push(Client::connect(&subject.access)?);
-    }
-    for client in &clients {
-        client.get(PATH).await?.success()?;
-    }
-    creates(subject, clients.clone(), report).await?;
-    gets(subject, clients.clone(), report).await?;
-    turns(subject, clients.clone(), report).await?;
-    lists(subject, &clients[0], report).await
-}
-
-/// A ConfigMap that is about 1 KiB as it is stored.
-fn object(name: &str) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
-        "data": {"payload": "x".repeat(700)},
-    })
-}
-
-async fn creates(subject: &Subject<'_>, clients: Vec<Client>, report: &mut Report) -> Result<()> {
-    let create = move |caller: usize, index: usize| {
-        let client = clients[caller % CONNECTIONS].clone();
-        let body = object(&format!("object-{index:05}"));
-        async move { client.post(PATH, &body).await?.success().map(drop) }
-    };
-    let outcome = load::run(subject.process, CALLERS, CREATES, create).await?;
-    subject.add(
-        report,
-        "create, CPU",
-        outcome.cpu_us,
+/// The rows, in the order of the targets.
+const ROWS: &[Wanted] = &[
+    (
+        "create, get, update, delete in turn, CPU",
         "us",
         Target::Below(120.0),
-    );
-    subject.add(
-        report,
-        "create, p99",
-        outcome.quantile_ms(0.99),
-        "ms",
-        Target::Below(15.0),
-    );
-    subject.add(
-        report,
-        "creates beside the generator",
-        outcome.rate(),
+        None,
+    ),
+    (
+        "create, get, update, delete in turn, CPU of the generator",
+        "us",
+        Target::None,
+        None,
+    ),
+    (
+        "create, get, update, delete in turn, rate",
         "1/s",
-        Target::Above(6_000.0),
-    );
+        Target::None,
+        None,
+    ),
+    ("create, CPU", "us", Target::Below(120.0), BAR_WRITE),
+    ("create, CPU of the generator", "us", Target::None, None),
+    ("create, p50", "ms", Target::None, None),
+    ("create, p90", "ms", Target::None, None),
+    ("create, p99", "ms", Target::Below(15.0), None),
+    ("create, max", "ms", Target::None, None),
+    ("create, rate", "1/s", Target::Above(6_000.0), None),
+    ("GET, CPU", "us", Target::Below(40.0), BAR_WRITE),
+    ("GET, CPU of the generator", "us", Target::None, None),
+    ("GET, p50", "ms", Target::None, None),
+    ("GET, p90", "ms", Target::None, None),
+    ("GET, p99", "ms", Target::Below(8.0), None),
+    ("GET, max", "ms", Target::None, None),
+    ("GET, rate", "1/s", Target::Above(15_000.0), None),
+    (
+        "a MiB of LIST, plain, CPU",
+        "us",
+        Target::Below(1_100.0),
+        BAR_LIST,
+    ),
+    (
+        "a MiB of LIST, gzip, CPU",
+        "us",
+        Target::Below(4_000.0),
+        BAR_LIST,
+    ),
+    ("LIST of 10,000, plain, p50", "ms", Target::None, None),
+    ("LIST of 10,000, gzip, p50", "ms", Target::None, None),
+    (
+        "resident, idle, one workspace",
+        "MiB",
+        Target::None,
+        BAR_MEMORY,
+    ),
+    (
+        "resident, with 10,000 objects of 1 KiB",
+        "MiB",
+        Target::None,
+        BAR_MEMORY,
+    ),
+];
+
+pub async fn run(options: &Options, report: &mut Report) -> Result<()> {
+    let measured = in_turn(options, report, async |subject, figures| {
+        measure(options, subject, figures).await
+    });
+    measured.await?.tell(ROWS, report);
     Ok(())
 }
 
-async fn gets(subject: &Subject<'_>, clients: Vec<Client>, report: &mut Report) -> Result<()> {
-    let get = move |caller: usize, index: usize| {
-        let client = clients[caller % CONNECTIONS].clone();
-        async move {
-            let path = format!("{PATH}/object-{:05}", index % CREATES);
-            let answer = client.get(&path).await?;
-            if !answer.status.is_success() {
-                bail!("{path}: {}", answer.status);
-            }
-            Ok(())
+async fn measure(options: &Options, subject: &Subject, figures: &mut Figures) -> Result<()> {
+    let wires = Wire::several(&subject.access, CONNECTIONS).await?;
+    for wire in &*wires {
+        wire.send(Method::GET, MAPS, Bytes::new()).await?;
+    }
+    options.progress.tell(subject, "idle");
+    tokio::time::sleep(IDLE_TIME).await;
+    let memory = |figures: &mut Figures, name: &str| -> Result<()> {
+        if subject.kind != Kind::Ceiling {
+            figures.push(name, subject.resident_mib()?);
+        }
+        Ok(())
+    };
+    memory(figures, "resident, idle, one workspace")?;
+    for repeat in 0..options.repeats {
+        options.progress.tell(subject, "create");
+        creates(subject, &wires, repeat, figures).await?;
+        if repeat == 0 {
+            // More objects than these stand in other namespaces, and after this.
+            tokio::time::sleep(IDLE_TIME).await;
+            memory(figures, "resident, with 10,000 objects of 1 KiB")?;
+        }
+    }
+    for _ in 0..options.repeats {
+        options.progress.tell(subject, "GET");
+        gets(subject, &wires, figures).await?;
+    }
+    for repeat in 0..options.repeats {
+        options
+            .progress
+            .tell(subject, "create, get, update, delete");
+        turns(subject, &wires, repeat, figures).await?;
+    }
+    lists(options, subject, &wires[0], figures).await
+}
+
+/// The collection of a repeat: the first is the one that is listed, and gets all of its objects.
+async fn creates(
+    subject: &Subject,
+    wires: &Arc<[Wire]>,
+    repeat: usize,
+    figures: &mut Figures,
+) -> Result<()> {
+    let (path, time_max) = match repeat {
+        0 => (MAPS.to_owned(), Duration::MAX),
+        more => {
+            let namespace = format!("repeat-{more}");
+            subject.namespace(&namespace).await?;
+            let path = format!("/api/v1/namespaces/{namespace}/configmaps");
+            (path, REPEAT_TIME)
         }
     };
-    let outcome = load::run(subject.process, CALLERS, GETS, get).await?;
-    subject.add(
-        report,
-        "GET, CPU",
-        outcome.cpu_us,
-        "us",
-        Target::Below(40.0),
-    );
-    subject.add(
-        report,
-        "GET, p99",
-        outcome.quantile_ms(0.99),
-        "ms",
-        Target::Below(8.0),
-    );
-    subject.add(
-        report,
-        "GETs beside the generator",
-        outcome.rate(),
-        "1/s",
-        Target::Above(15_000.0),
-    );
+    let wires = wires.clone();
+    let create = move |caller: usize, index: usize| {
+        let (wire, path) = (wires[caller % CONNECTIONS].clone(), path.clone());
+        let body = map(&format!("object-{index:05}"));
+        async move { wire.send(Method::POST, &path, body.into()).await.map(drop) }
+    };
+    let processes = subject.processes()?;
+    let load = Load {
+        time_max,
+        ..Load::count(&processes, CALLERS, OBJECTS)
+    };
+    figures.outcome("create", &load.run(create).await?, 1);
+    Ok(())
+}
+
+async fn gets(subject: &Subject, wires: &Arc<[Wire]>, figures: &mut Figures) -> Result<()> {
+    let wires = wires.clone();
+    let get = move |caller: usize, index: usize| {
+        let wire = wires[caller % CONNECTIONS].clone();
+        let path = format!("{MAPS}/object-{:05}", index % OBJECTS);
+        async move { wire.send(Method::GET, &path, Bytes::new()).await.map(drop) }
+    };
+    let processes = subject.processes()?;
+    let load = Load {
+        time_max: REPEAT_TIME,
+        ..Load::count(&processes, CALLERS, usize::MAX)
+    };
+    figures.outcome("GET", &load.run(get).await?, 1);
     Ok(())
 }
 
 /// Create, get, update, delete in turn: four requests an operation.
-async fn turns(subject: &Subject<'_>, clients: Vec<Client>, report: &mut Report) -> Result<()> {
+async fn turns(
+    subject: &Subject,
+    wires: &Arc<[Wire]>,
+    repeat: usize,
+    figures: &mut Figures,
+) -> Result<()> {
+    let wires = wires.clone();
     let turn = move |caller: usize, index: usize| {
         turn(
-            clients[caller % CONNECTIONS].clone(),
-            format!("turn-{index}"),
+            wires[caller % CONNECTIONS].clone(),
+            format!("turn-{repeat}-{index}"),
         )
     };
-    let outcome = load::run(subject.process, CALLERS, TURNS, turn).await?;
-    let each = outcome.cpu_us / 4.0;
-    subject.add(
-        report,
-        "create, get, update, delete in turn, CPU each",
-        each,
-        "us",
-        Target::Below(120.0),
-    );
+    let processes = subject.processes()?;
+    let load = Load {
+        time_max: REPEAT_TIME,
+        ..Load::count(&processes, CALLERS, usize::MAX)
+    };
+    let outcome = load.run(turn).await?;
+    figures.outcome("create, get, update, delete in turn", &outcome, 4);
     Ok(())
 }
 
-async fn lists(subject: &Subject<'_>, client: &Client, report: &mut Report) -> Result<()> {
-    let whole = client.get(PATH).await?;
-    let mib = whole.body.len() as f64 / f64::from(1 << 20);
-    let found = whole.success()?["items"].as_array().map_or(0, Vec::len);
-    if found < CREATES {
-        bail!("{found} objects are listed, {CREATES} were created");
-    }
-    for (name, encoding, target) in [("plain", "identity", 1_100.0), ("gzip", "gzip", 4_000.0)] {
-        let client = client.clone();
-        let list = move |_: usize, _: usize| list(client.clone(), encoding);
-        let outcome = load::run(subject.process, 1, LISTS, list).await?;
-        let name = format!("a MiB of LIST, 10,000 objects, {name}, CPU");
-        subject.add(
-            report,
-            &name,
-            outcome.cpu_us / mib,
-            "us",
-            Target::Below(target),
-        );
-    }
+async fn turn(wire: Wire, name: String) -> Result<()> {
+    let path = format!("{MAPS}/{name}");
+    let object = map(&name);
+    wire.send(Method::POST, MAPS, object.clone().into()).await?;
+    wire.send(Method::GET, &path, Bytes::new()).await?;
+    let changed = object.replacen(r#""data":{"#, r#""data":{"more":"1","#, 1);
+    wire.send(Method::PUT, &path, changed.into()).await?;
+    wire.send(Method::DELETE, &path, Bytes::new()).await?;
     Ok(())
 }
 
-/// One list of everything, and a check that it came in the encoding that was asked for.
-async fn list(client: Client, encoding: &str) -> Result<()> {
-    let headers = [
-        ("accept", "application/json"),
-        ("accept-encoding", encoding),
-    ];
-    let answer = client
-        .call(Method::GET, PATH, &headers, None, Default::default())
-        .await?;
-    let encoded = answer.headers.get("content-encoding").is_some();
-    if !answer.status.is_success() || encoded != (encoding == "gzip") {
-        bail!("{}: {:?}", answer.status, answer.headers);
+async fn lists(
+    options: &Options,
+    subject: &Subject,
+    wire: &Wire,
+    figures: &mut Figures,
+) -> Result<()> {
+    let bytes = wire.encoded(MAPS, "identity").await?;
+    if bytes < OBJECTS * map("").len() {
+        bail!("a list of {bytes} bytes cannot hold {OBJECTS} objects");
+    }
+    let mib = bytes as f64 / f64::from(1 << 20);
+    for (name, encoding) in [("plain", "identity"), ("gzip", "gzip")] {
+        // What a static server would send compressed it would have compressed before.
+        if encoding == "gzip" && subject.kind == Kind::Ceiling {
+            continue;
+        }
+        for _ in 0..options.repeats {
+            options.progress.tell(subject, &format!("LIST, {name}"));
+            let wire = wire.clone();
+            let list = move |_: usize, _: usize| {
+                let wire = wire.clone();
+                async move { wire.encoded(MAPS, encoding).await.map(drop) }
+            };
+            let processes = subject.processes()?;
+            let load = Load {
+                time_max: LIST_TIME,
+                ..Load::count(&processes, 1, usize::MAX)
+            };
+            let outcome = load.run(list).await.with_context(|| name.to_owned())?;
+            figures.push(format!("a MiB of LIST, {name}, CPU"), outcome.cpu_us / mib);
+            let p50 = outcome.quantile_ms(0.5);
+            figures.push(format!("LIST of 10,000, {name}, p50"), p50);
+        }
     }
     Ok(())
-}
-
-async fn turn(client: Client, name: String) -> Result<()> {
-    let path = format!("{PATH}/{name}");
-    client.post(PATH, &object(&name)).await?.success()?;
-    let mut found = client.get(&path).await?.success()?;
-    found["data"]["more"] = "1".into();
-    client
-        .json(Method::PUT, &path, Some(&found))
-        .await?
-        .success()?;
-    client.delete(&path).await?.success().map(drop)
 }

@@ -15,13 +15,14 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::load::{self, quantile};
+use super::load::{Load, quantile};
 use super::report::{Report, Target};
+use super::subject::missing_tools;
 use crate::fleet::{Fleet, PLATFORM};
 use crate::http::Client;
 use crate::process::Process;
 use crate::site::Site;
-use crate::{tools, wait};
+use crate::wait;
 
 const OBJECTS: usize = 1_000;
 const MANY: usize = 10_000;
@@ -121,12 +122,9 @@ struct Ground {
 impl Ground {
     /// `None`, and a note, where there is no kube-apiserver to be the site.
     async fn new(report: &mut Report) -> Result<Option<Ground>> {
-        for (set, command) in [("kubernetes", "kube-apiserver"), ("etcd", "etcd")] {
-            let tool = tools::named(set).with_context(|| format!("there is no set {set}"))?;
-            if let Err(advice) = tool.command(command) {
-                report.note(&format!("sites: not measured: {advice}"));
-                return Ok(None);
-            }
+        if let Some(advice) = missing_tools() {
+            report.note(&format!("sites: not measured: {advice}"));
+            return Ok(None);
         }
         let site = Site::apiserver("edge", &[]).await?;
         let mut fleet = Fleet::start().await?;
@@ -221,7 +219,8 @@ impl Ground {
             let (tenant, body) = (tenant.clone(), map(&format!("many-{index:05}")));
             async move { tenant.post(MAPS, &body).await?.success().map(drop) }
         };
-        load::run(self.fleet.hub.process()?, CALLERS, MANY, create).await?;
+        let servers = [self.fleet.hub.process()?];
+        Load::count(&servers, CALLERS, MANY).run(create).await?;
         let now = Instant::now();
         let sent = (0..MANY).map(|index| (format!("many-{index:05}"), now));
         delays(sent.collect(), &mut seen).await.map(drop)

@@ -1,52 +1,74 @@
-//! The first start on an empty directory, a start after a crash, and the memory of doing nothing.
+//! The first start on an empty directory, the memory of doing nothing, and restarts with 150
+//! workspaces: after a crash, and after a clean stop.
 
 use std::time::Duration;
 
 use anyhow::Result;
 
-use super::report::{Report, Target};
+use super::load::Load;
+use super::report::{Report, Row, Target};
+use super::workspaces::{CALLERS, create};
 use crate::hub::Hub;
 
 /// Starts that are measured; the median counts.
 const ROUNDS: usize = 5;
 /// How long the hub does nothing before its memory is read.
 const IDLE_TIME: Duration = Duration::from_secs(5);
+/// Workspaces with which it starts again.
+const WORKSPACES: usize = 150;
 
 pub async fn run(report: &mut Report) -> Result<()> {
-    let (mut first, mut again) = (Vec::new(), Vec::new());
-    let mut idle_kib = 0;
-    for round in 0..ROUNDS {
+    let (mut first, mut again, mut idle) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
         let mut hub = Hub::start().await?;
-        first.push(hub.start_time);
-        if round + 1 == ROUNDS {
-            tokio::time::sleep(IDLE_TIME).await;
-            idle_kib = hub.process()?.resident_kib()?;
-        }
+        first.push(start_ms(&hub));
+        tokio::time::sleep(IDLE_TIME).await;
+        idle.push(hub.process()?.resident_kib()? as f64 / 1_024.0);
         hub.kill()?;
         hub.resume().await?;
-        again.push(hub.start_time);
+        again.push(start_ms(&hub));
     }
-    let median = |times: &mut Vec<Duration>| {
-        times.sort_unstable();
-        times[times.len() / 2].as_secs_f64() * 1_000.0
-    };
-    report.add(
-        "first start to readyz",
-        median(&mut first),
+    let start = Target::Below(250.0);
+    report.row(Row::new("first start to readyz", "ms", start, &first));
+    report.row(Row::new(
+        "start after kill -9, no workspaces",
         "ms",
-        Target::Below(250.0),
-    );
-    report.add(
-        "start after kill -9",
-        median(&mut again),
-        "ms",
-        Target::Below(250.0),
-    );
-    report.add(
+        start,
+        &again,
+    ));
+    report.row(Row::new(
         "resident, idle",
-        idle_kib as f64 / 1_024.0,
         "MiB",
         Target::Below(24.0),
-    );
+        &idle,
+    ));
+
+    let mut hub = Hub::start().await?;
+    hub.workspace("root", "bench", "universal").await?;
+    let parent = hub.cluster("root:bench")?;
+    let make = move |_: usize, index: usize| create(parent.clone(), index);
+    let servers = [hub.process()?];
+    Load::count(&servers, CALLERS, WORKSPACES).run(make).await?;
+    let (mut killed, mut stopped) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        hub.kill()?;
+        hub.resume().await?;
+        killed.push(start_ms(&hub));
+        hub.stop()?;
+        hub.resume().await?;
+        stopped.push(start_ms(&hub));
+    }
+    let name = "start with 150 workspaces after";
+    report.row(Row::new(&format!("{name} kill -9"), "ms", start, &killed));
+    report.row(Row::new(
+        &format!("{name} a clean stop"),
+        "ms",
+        start,
+        &stopped,
+    ));
     Ok(())
+}
+
+fn start_ms(hub: &Hub) -> f64 {
+    hub.start_time.as_secs_f64() * 1_000.0
 }

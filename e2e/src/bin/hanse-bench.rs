@@ -1,20 +1,54 @@
-//! Measures a hub on this machine: see `cargo xtask bench --help`, which builds and runs this.
+//! Measures servers on this machine: see `cargo xtask bench --help`, which builds and runs this.
 
-use anyhow::Result;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
 use clap::Parser;
-use hanse_e2e::bench::{self, report::Report};
+use hanse_e2e::bench::{self, Earlier, Options, Progress, plot, report::Report};
+
+// The hub's allocator: a cheaper generator leaves more of the machine to what is measured.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Measures the hub named by `HANSE_BIN` and prints each number beside its target.
 #[derive(Parser)]
 struct Args {
-    /// The groups to measure; all of them when none is named.
+    /// The groups to measure; all that are not large when none is named.
     groups: Vec<String>,
-    /// One JSON object a line: name, value, unit, target, met.
+    /// Print the groups and end.
+    #[arg(long)]
+    list: bool,
+    /// One JSON object a line: name, value, unit, target, met, and more.
     #[arg(long)]
     json: bool,
+    /// How often a number is taken.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
+    repeats: u8,
+    /// Measure the hub alone.
+    #[arg(long)]
+    alone: bool,
+    /// Leave out the kube-apiserver.
+    #[arg(long)]
+    no_peer: bool,
+    /// Store the numbers in this file, in place of those of the same names.
+    #[arg(long)]
+    save: Option<PathBuf>,
+    /// Show the change since this stored run.
+    #[arg(long)]
+    compare: Option<PathBuf>,
+    /// Draw the curves into this directory.
+    #[arg(long)]
+    plots: Option<PathBuf>,
+    /// Measure nothing: show this stored run.
+    #[arg(long)]
+    show: Option<PathBuf>,
     /// Be the loud tenant that this file describes; the group `fairness` starts it.
     #[arg(long, hide = true)]
-    loud: Option<std::path::PathBuf>,
+    loud: Option<PathBuf>,
+    /// What the programs were built with, to be written down.
+    #[arg(long, default_value = "unknown")]
+    profile: String,
 }
 
 #[tokio::main]
@@ -23,10 +57,53 @@ async fn main() -> Result<()> {
     if let Some(file) = &args.loud {
         return bench::fairness::loud(file).await;
     }
-    let mut report = Report::new(args.json);
-    bench::groups(&args.groups, &mut report).await?;
-    if !args.json {
-        println!("{}", report.table());
+    if args.list {
+        for group in bench::GROUPS {
+            let mark = if group.only_named {
+                " (only when it is named)"
+            } else {
+                ""
+            };
+            println!("{:<18} {}{mark}", group.name, group.about);
+        }
+        return Ok(());
     }
-    Ok(())
+    // Before anything is measured: a file that cannot be read should not be found out at the end.
+    let earlier = args.compare.as_deref().map(Earlier::read).transpose()?;
+    let (report, outcome) = match &args.show {
+        Some(file) => (Report::of(bench::read(file)?), Ok(())),
+        None => measure(&args).await?,
+    };
+    if let Some(file) = &args.save {
+        bench::save(report.lines(), file)?;
+    }
+    if !args.json {
+        println!("{}", report.table(earlier.as_ref()));
+    }
+    if let Some(dir) = &args.plots {
+        for file in plot::write(report.lines(), dir)? {
+            eprintln!("drawn: {}", file.display());
+        }
+    }
+    outcome
+}
+
+/// What was measured, and whether it came to its end: what was measured before a failure is shown
+/// as well.
+async fn measure(args: &Args) -> Result<(Report, Result<()>)> {
+    let groups = bench::chosen(&args.groups)?.len();
+    if args.json && args.compare.is_some() {
+        bail!("--compare is for the table, --json for programs: take one of them");
+    }
+    let progress = Arc::new(Progress::new(groups));
+    let options = Options {
+        repeats: usize::from(args.repeats),
+        alone: args.alone,
+        no_peer: args.no_peer,
+        profile: args.profile.clone(),
+        progress: progress.clone(),
+    };
+    let mut report = Report::beside(args.json, progress);
+    let outcome = bench::groups(&args.groups, &options, &mut report).await;
+    Ok((report, outcome))
 }

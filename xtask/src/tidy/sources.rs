@@ -107,6 +107,12 @@ pub fn check(path: &Path, text: &str) -> Vec<String> {
     if !header.is_some_and(|line| line.starts_with("//!")) {
         find(1, "no header that says what this file is for (`//!`)");
     }
+    for number in documented_code(text) {
+        find(
+            number,
+            "code in documentation is not run here: write a test, or mark it `text`",
+        );
+    }
     let place = Place::of(path);
     let mut in_tests = place.tests;
     for (number, line) in text
@@ -157,6 +163,27 @@ pub fn check(path: &Path, text: &str) -> Vec<String> {
     findings
 }
 
+/// The lines at which a block of code in documentation begins that rustdoc would run as a test.
+fn documented_code(text: &str) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut open = false;
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        let words = line
+            .strip_prefix("///")
+            .or_else(|| line.strip_prefix("//!"));
+        let Some(fence) = words.and_then(|words| words.trim_start().strip_prefix("```")) else {
+            continue;
+        };
+        let run = ["", "rust", "no_run", "should_panic"];
+        if !open && run.contains(&fence.split(',').next().unwrap_or_default().trim()) {
+            found.push(index + 1);
+        }
+        open = !open;
+    }
+    found
+}
+
 /// What a file is, by where it lies.
 struct Place {
     /// All of it is test code.
@@ -197,6 +224,13 @@ mod tests {
         assert_eq!(findings("lib/json/src/a.rs", "fn a() {}\n").len(), 1);
         let long = format!("//! Why.\n{}", "\n".repeat(LINES_MAX));
         assert!(findings("lib/json/src/a.rs", &long)[0].contains("801 lines"));
+    }
+
+    #[test]
+    fn documentation_holds_no_tests() {
+        let text = "//! Why.\n//! ```text\n//! a\n//! ```\n/// ```\n/// f();\n/// ```\nfn f() {}\n";
+        assert_eq!(documented_code(text), [5]);
+        assert_eq!(findings("lib/json/src/a.rs", text).len(), 1);
     }
 
     #[test]
