@@ -1,12 +1,12 @@
 //! What a loud tenant costs quiet ones: tenants that use a quarter of what the server can do, and
 //! beside them one that asks for ten times its share, in one hostile way after the other.
 //!
-//! Start at [`run`]. The quiet ones ask at fixed times whatever the answers take (an open loop), and
-//! the latency of a request counts from the time at which it was due, so that a server that stops
-//! for a while is not asked less. The loud one is a process of its own ([`loud`]) with a lower
-//! priority: tenants' clients have machines of their own, and here there is only one. The figure is
-//! the median over the runs of how much the quiet ones' p99 grew, judged by the bar of the issue:
-//! 20 %, or 2 ms where that is more.
+//! Start at [`run`]. The quiet ones ask at fixed times whatever the answers take (an open loop),
+//! and the latency of a request counts from the time at which it was due, so that a server that
+//! stops for a while is not asked less. The loud one is a process of its own ([`loud`]) with a
+//! lower priority: tenants' clients have machines of their own, and here there is only one. The
+//! figure is the median over the runs of how much the quiet ones' p99 grew, judged by the bar of
+//! the issue: 20 %, or 2 ms where that is more.
 //!
 //! `HANSE_FAIRNESS` may hold `seconds=60 runs=5 shapes=gets,lists` to measure less of it.
 
