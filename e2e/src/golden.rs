@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http::Method;
 use serde::Deserialize;
@@ -23,6 +23,7 @@ use serde_json::Value;
 
 use crate::http::{Answer, Client};
 use crate::kubeconfig::Access;
+use crate::wait;
 use compare::Difference;
 use exceptions::Exception;
 use mask::{Alias, Mask};
@@ -30,6 +31,9 @@ use mask::{Alias, Mask};
 /// A quota or a policy refuses when the server's own informers have seen what came before, which
 /// no answer shows.
 const INFORMED_TIME: Duration = Duration::from_secs(3);
+
+/// How long a new kind takes to be served.
+const SERVED_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Who the recorder called itself; it stands in managedFields as the manager.
 const USER_AGENT: &str = "Python-urllib/3.11";
@@ -50,13 +54,22 @@ pub struct Entry {
 pub struct Request {
     pub method: String,
     pub path: String,
+    #[serde(default = "json")]
     pub accept: String,
     #[serde(default)]
     pub content_type: Option<String>,
     #[serde(default)]
     pub body: Option<Value>,
-    #[serde(rename = "as")]
+    #[serde(rename = "as", default = "admin")]
     pub user: String,
+}
+
+fn json() -> String {
+    "application/json".to_owned()
+}
+
+fn admin() -> String {
+    "admin".to_owned()
 }
 
 /// How much of an answer a file is about.
@@ -111,27 +124,34 @@ pub async fn replay(
     target: &Target<'_>,
     known: &[Exception],
 ) -> Result<Vec<Finding>> {
-    let mut clients: BTreeMap<String, Client> = BTreeMap::new();
+    let findings = replay_entries(&load(file)?, extent, target, known).await;
+    findings.with_context(|| file.to_owned())
+}
+
+/// The same with entries that are no file.
+pub async fn replay_entries(
+    entries: &[Entry],
+    extent: Extent,
+    target: &Target<'_>,
+    known: &[Exception],
+) -> Result<Vec<Finding>> {
+    let mut clients = Clients::default();
     let mut findings = Vec::new();
     let mut mask = target.mask.clone();
-    for (index, entry) in load(file)?.into_iter().enumerate() {
-        let user = entry.request.user.clone();
-        if !clients.contains_key(&user) {
-            let token = target.tokens.iter().find(|(name, _)| *name == user);
-            let access = target.access.with_token(token.map(|(_, token)| *token));
-            clients.insert(user.clone(), Client::connect(&access)?);
-        }
+    for (index, entry) in entries.iter().enumerate() {
+        let client = clients.of(&entry.request.user, target)?;
         let known = known
             .iter()
             .any(|exception| exception.entries.contains(&index));
         let time_max = if known {
             Duration::from_millis(300)
         } else {
-            settle_time(&entry, target)
+            settle_time(entry, target)
         };
-        let (answer, differences) = settle(&clients[&user], &entry, extent, &mask, time_max)
+        let (answer, differences) = settle(client, entry, extent, &mask, time_max)
             .await
-            .with_context(|| format!("{file} entry {index}"))?;
+            .with_context(|| format!("entry {index}"))?;
+        collected(client, &entry.request, &answer).await?;
         mask.aliases
             .extend(generated_name(&entry.body, &answer.json()));
         if !differences.is_empty() {
@@ -144,6 +164,112 @@ pub async fn replay(
         }
     }
     Ok(findings)
+}
+
+/// A client for each user who asks.
+#[derive(Default)]
+struct Clients(BTreeMap<String, Client>);
+
+impl Clients {
+    fn of(&mut self, user: &str, target: &Target<'_>) -> Result<&Client> {
+        if !self.0.contains_key(user) {
+            let token = target.tokens.iter().find(|(name, _)| *name == user);
+            let access = target.access.with_token(token.map(|(_, token)| *token));
+            self.0.insert(user.to_owned(), Client::connect(&access)?);
+        }
+        self.0.get(user).context("no client")
+    }
+}
+
+/// Headers of an answer that clients act on.
+const HEADERS: [&str; 9] = [
+    "content-type",
+    "warning",
+    "cache-control",
+    "x-content-type-options",
+    "retry-after",
+    "allow",
+    "location",
+    "vary",
+    "accept-patch",
+];
+
+/// Sends the requests of `beside.json` in order, and answers what came as if it were recorded.
+/// A body without a content type is JSON.
+pub async fn record(target: &Target<'_>) -> Result<Vec<Entry>> {
+    let path = directory().join("beside.json");
+    let requests: Vec<Request> = serde_json::from_slice(&std::fs::read(path)?)?;
+    let mut clients = Clients::default();
+    let mut entries = Vec::new();
+    for mut request in requests {
+        if request.body.is_some() && request.content_type.is_none() {
+            request.content_type = Some(json());
+        }
+        let client = clients.of(&request.user, target)?;
+        let answer = send(client, &request, &target.mask).await;
+        let answer = answer.with_context(|| format!("{} {}", request.method, request.path))?;
+        serve(client, &request, &answer).await?;
+        collected(client, &request, &answer).await?;
+        let header = |name: &&str| {
+            let values = answer.headers.get_all(*name).iter();
+            let values: Vec<_> = values.filter_map(|value| value.to_str().ok()).collect();
+            ((*name).to_owned(), values.join(", "))
+        };
+        entries.push(Entry {
+            status: answer.status.as_u16(),
+            headers: HEADERS.iter().map(header).collect(),
+            body: body_of(&answer),
+            request,
+        });
+    }
+    Ok(entries)
+}
+
+/// Waits until the garbage collector has done what a deletion left to it.
+async fn collected(client: &Client, request: &Request, answer: &Answer) -> Result<()> {
+    let left = &answer.json()["metadata"]["finalizers"];
+    let by_collector = ["foregroundDeletion", "orphan"].map(|one| serde_json::json!([one]));
+    if request.method != "DELETE" || !by_collector.contains(left) {
+        return Ok(());
+    }
+    let path = request.path.split('?').next().unwrap_or_default();
+    wait::until(path, SERVED_TIME_MAX, async || {
+        let status = client.get(path).await?.status;
+        ensure!(status == 404, "{status}");
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until a kind that was just defined is served, and until a namespace has what controllers
+/// put there.
+async fn serve(client: &Client, request: &Request, answer: &Answer) -> Result<()> {
+    let object = answer.json();
+    if request.path == "/api/v1/namespaces" && answer.status == 201 {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        for brought in ["configmaps/kube-root-ca.crt", "serviceaccounts/default"] {
+            let path = format!("/api/v1/namespaces/{name}/{brought}");
+            wait::until(&path, SERVED_TIME_MAX, async || {
+                client.get(&path).await?.success()
+            })
+            .await?;
+        }
+    }
+    let spec = &object["spec"];
+    if !request.path.ends_with("/customresourcedefinitions") || answer.status != 201 {
+        return Ok(());
+    }
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (group, plural) = (text(&spec["group"]), text(&spec["names"]["plural"]));
+    let path = format!(
+        "/apis/{group}/{}/{plural}",
+        text(&spec["versions"][0]["name"])
+    );
+    wait::until(&path, SERVED_TIME_MAX, async || {
+        client.get(&path).await?.success()
+    })
+    .await?;
+    Ok(())
 }
 
 /// Sends a request; where repeating it does no harm and the answer differs, again for a while:
@@ -246,8 +372,8 @@ fn differences(entry: &Entry, answer: &Answer, extent: Extent, mask: &Mask) -> V
             ));
         }
     }
-    let (mut expected, mut actual) = (entry.body.clone(), body_of(answer));
-    if entry.body.is_string() && !actual.is_string() {
+    let (mut expected, mut actual) = (frames(entry.body.clone()), frames(body_of(answer)));
+    if expected.is_string() && !actual.is_string() {
         // Watches and plain texts were recorded as text.
         actual = Value::String(String::from_utf8_lossy(&answer.body).into_owned());
     }
@@ -262,6 +388,20 @@ fn differences(entry: &Entry, answer: &Answer, extent: Extent, mask: &Mask) -> V
     }
     compare::compare("", &expected, &actual, &mut found);
     found
+}
+
+/// A text whose lines are the frames of a watch as the list of them.
+fn frames(body: Value) -> Value {
+    let Value::String(text) = &body else {
+        return body;
+    };
+    let frames: Result<Vec<Value>, _> = text.lines().map(serde_json::from_str).collect();
+    match frames {
+        Ok(frames) if frames.iter().all(|frame| frame.get("type").is_some()) => {
+            Value::Array(frames)
+        }
+        _ => body,
+    }
 }
 
 /// The body as JSON; the text where it is none.

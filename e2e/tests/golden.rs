@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use hanse_e2e::golden::mask::Mask;
-use hanse_e2e::golden::{Extent, Target, directory, exceptions, replay, setup};
+use hanse_e2e::golden::{
+    Extent, Target, directory, exceptions, record, replay, replay_entries, setup,
+};
 use hanse_e2e::hub::Hub;
 use hanse_e2e::site::{Site, TokenUser};
 
@@ -139,6 +141,30 @@ async fn the_hub_answers_as_kcp_does() -> Result<()> {
     };
     let files = KCP.map(|file| (file, Extent::Whole));
     compare("hanse", &files, &target).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workspace_answers_as_an_apiserver_beside_it() -> Result<()> {
+    let mut site = Site::apiserver("beside", &USERS).await?;
+    site.start_controllers()?;
+    let mut target = Target {
+        access: site.access.clone(),
+        tokens: &TOKENS,
+        mask: Mask::default(),
+        settle_time_max: HUB_SETTLE_TIME_MAX,
+    };
+    let entries = record(&target).await?;
+    let hub = Hub::start_with(&USERS).await?;
+    hub.workspace("root", "beside", "universal").await?;
+    target.access = hub.cluster_access("root:beside")?;
+    target.mask.prefix = "/clusters/root:beside".to_owned();
+    target.mask.ignore_cluster = true;
+    let known = exceptions::load("hanse", "beside.json")?;
+    let findings = replay_entries(&entries, Extent::Whole, &target, &known).await?;
+    let lines = exceptions::apply(&findings, &known);
+    let (count, lines) = (lines.len(), lines.join("\n"));
+    assert!(lines.is_empty(), "{count} differences:\n{lines}");
+    Ok(())
 }
 
 #[test]

@@ -48,6 +48,8 @@ static TEXTS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
         (r"(in record )\(\d+\)", "$1{version}"),
         (r"(resource ?version: )\d+( \(\d+\))?", "$1{version}"),
         (r"(current: |uid: |ResourceVersion: )\d+", "$1{version}"),
+        (r"\beyJ[\w.-]{40,}", "{token}"),
+        (r"\bgen-[a-z0-9]{5}\b", "gen-{name}"),
         (r"((tenancy|topology)\.kcp\.io-)[a-z0-9]{5}\b", "$1{name}"),
     ];
     // A pattern that does not compile would mask nothing and show as differences.
@@ -79,9 +81,20 @@ pub struct Mask {
     pub ignore_cluster: bool,
 }
 
-/// The annotation with the logical cluster as objects have it that messages quote.
-static QUOTED_CLUSTER: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r#",\\*"annotations\\*":\{\\*"kcp\.io/cluster\\*":\\*"[a-z0-9]+\\*"\}"#).ok()
+/// The annotation with the logical cluster as objects have it that messages quote, in the order of
+/// a Go struct or of the alphabet, and as YAML has it, alone and with others.
+static QUOTED_CLUSTER: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+    let texts = [
+        r#",\\*"annotations\\*":\{\\*"kcp\.io/cluster\\*":\\*"[a-z0-9]+\\*"\}"#,
+        r#"\\*"annotations\\*":\{\\*"kcp\.io/cluster\\*":\\*"[a-z0-9]+\\*"\},"#,
+        r"annotations:\[kcp\.io/cluster:[a-z0-9]+\] ",
+        r"(?m)^  annotations:\n    kcp\.io/cluster: \S+\n(  \w|\w)",
+        r"(?m)^    kcp\.io/cluster: \S+\n",
+    ];
+    texts
+        .iter()
+        .filter_map(|text| Regex::new(text).ok())
+        .collect()
 });
 
 impl Mask {
@@ -108,8 +121,10 @@ impl Mask {
         if !self.prefix.is_empty() {
             text = text.replace(&self.prefix, "");
         }
-        if let Some(quoted) = QUOTED_CLUSTER.as_ref().filter(|_| self.ignore_cluster) {
-            text = quoted.replace_all(&text, "").into_owned();
+        if self.ignore_cluster {
+            for quoted in QUOTED_CLUSTER.iter() {
+                text = quoted.replace_all(&text, "$1").into_owned();
+            }
         }
         for (pattern, to) in TEXTS.iter() {
             text = pattern
@@ -232,8 +247,9 @@ mod tests {
 
     #[test]
     fn every_pattern_compiles() {
-        assert_eq!(TEXTS.len(), 12);
+        assert_eq!(TEXTS.len(), 14);
         assert!(AGE.is_some());
+        assert_eq!(QUOTED_CLUSTER.len(), 5);
     }
 
     #[test]
@@ -300,5 +316,11 @@ mod tests {
         assert_eq!(masked(&mask, object), json!({"name": "a"}));
         let quoted = r#"{\"a\":1,\"annotations\":{\"kcp.io/cluster\":\"x1\"}}"#;
         assert_eq!(mask.text(quoted), r#"{\"a\":1}"#);
+        let sorted = r#"{"annotations":{"kcp.io/cluster":"x1"},"name":"a"}"#;
+        assert_eq!(mask.text(sorted), r#"{"name":"a"}"#);
+        let yaml = "  annotations:\n    kcp.io/cluster: x1\n  name: a\n";
+        assert_eq!(mask.text(yaml), "  name: a\n");
+        let yaml = "  annotations:\n    kcp.io/cluster: x1\n    n: \"1\"\n";
+        assert_eq!(mask.text(yaml), "  annotations:\n    n: \"1\"\n");
     }
 }

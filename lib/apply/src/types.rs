@@ -306,6 +306,10 @@ impl Compiler<'_> {
     }
 
     fn atom(&mut self, schema: &Value, preserve: bool) -> Atom {
+        // Of a type that says nothing, such as a CRD's `items`, anything is a unit.
+        if schema.as_object().is_some_and(Map::is_empty) && !preserve {
+            return self.nodes[UNTYPED.node].clone();
+        }
         let preserve = preserve
             || get_bool(schema, &["x-kubernetes-preserve-unknown-fields"]).unwrap_or(false);
         let format = get_str(schema, &["format"]).unwrap_or_default();

@@ -88,6 +88,14 @@ impl Answer {
         self.headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
     }
 
+    /// An answer to HEAD: all of it but the body, whose length is told where it is known.
+    pub fn leave_body_out(&mut self) {
+        if let Some(length) = self.body.leave_out() {
+            self.headers
+                .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+    }
+
     /// Adds a header. Values that no header can hold are left out.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: &str) -> Self {

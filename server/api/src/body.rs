@@ -142,6 +142,15 @@ impl Body {
         self.as_whole().filter(|whole| whole.len() <= most).cloned()
     }
 
+    /// Lets go of what has not been sent; answers how many bytes that was, where it is known.
+    pub fn leave_out(&mut self) -> Option<usize> {
+        match std::mem::replace(&mut self.kind, Kind::Done) {
+            Kind::Done => Some(0),
+            Kind::Whole(bytes) => Some(bytes.len()),
+            Kind::Pieces(_) | Kind::Generated { .. } => None,
+        }
+    }
+
     /// Whether this is a stream without a foreseeable end.
     #[must_use]
     pub fn is_stream(&self) -> bool {

@@ -307,6 +307,9 @@ impl Service {
         let mut answer = answer;
         trace.audit(self, &head, conn, &mut answer);
         let mut answer = compressed(&head, answer);
+        if head.method == http::Method::HEAD {
+            answer.leave_body_out();
+        }
         if trace.is_denied() {
             // The text of a refusal holds names that the caller chose.
             answer.forbid_sniffing();

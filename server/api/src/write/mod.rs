@@ -115,6 +115,7 @@ pub fn document(target: &Target, tree: &Value) -> Result<Document> {
         if let Some(stored) = target.stored() {
             // Unknown to the stored version is unknown; a value of another type stays as it is.
             let _ = stored.schema.decode(&mut converted);
+            convert::default(stored, &mut converted);
         }
         Document::from_value(&converted, fields, schema)
     };
