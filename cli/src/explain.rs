@@ -1,9 +1,10 @@
-//! `kubectl hanse sync-status` and `why`: the Projections of a workspace, for people.
+//! `kubectl hanse sync-status`: the Projections of a workspace, for people.
 //!
-//! Invariant: ages are derived here, from times that objects store.
+//! Invariant: ages are derived here, from times that objects store. Why one object is not well:
+//! [`crate::why`].
 
-use anyhow::{Result, bail};
-use hanse_apis::sites::{self, GROUP, PlacementStatus, ProjectionSpec, ProjectionStatus, VERSION};
+use anyhow::Result;
+use hanse_apis::sites::{self, GROUP, ProjectionSpec, ProjectionStatus, VERSION};
 use hanse_client::{List, Resource};
 use serde_json::Value;
 
@@ -17,12 +18,6 @@ Examples:
   kubectl hanse sync-status                     everything that is placed
   kubectl hanse sync-status --failing           what is not well, and why";
 
-/// For `--help`.
-pub const WHY_EXAMPLES: &str = "\
-Examples:
-  kubectl hanse why deployment/web
-  kubectl hanse why deployments.apps/web -n shop";
-
 /// What `sync-status` shows.
 #[derive(clap::Args)]
 pub struct StatusFlags {
@@ -32,16 +27,6 @@ pub struct StatusFlags {
     /// Only objects that are not well everywhere.
     #[arg(long)]
     failing: bool,
-}
-
-/// What `why` is asked about.
-#[derive(clap::Args)]
-pub struct WhyFlags {
-    /// The object: KIND/NAME, as `deployment/web`.
-    object: String,
-    /// Its namespace; that of the context, or `default`, when it is not given.
-    #[arg(short, long)]
-    namespace: Option<String>,
 }
 
 fn resource(plural: &str) -> Resource {
@@ -112,122 +97,4 @@ fn all_ready(status: &ProjectionStatus) -> bool {
         .ready
         .split_once('/')
         .is_some_and(|(ready, total)| ready == total)
-}
-
-/// Explains one object.
-///
-/// # Errors
-/// What the user is to read.
-pub async fn why(session: &Session, flags: &WhyFlags) -> Result<()> {
-    let Some((kind, name)) = flags.object.split_once('/') else {
-        bail!("{:?} is not KIND/NAME, as in deployment/web", flags.object);
-    };
-    let namespace = flags.namespace.as_deref().unwrap_or("default");
-    let kind = kind.split('.').next().unwrap_or_default().to_lowercase();
-    let here = session.here();
-    let list = here
-        .list(&resource("projections"), &List::default())
-        .await?;
-    let of = |p: &&Value| {
-        let object = &p["spec"]["object"];
-        let word = |key: &str| object[key].as_str().unwrap_or_default().to_lowercase();
-        object["name"] == name
-            && (object["namespace"].is_null() || object["namespace"] == namespace)
-            && (word("kind") == kind || word("resource") == kind)
-    };
-    let Some(projection) = list.items.iter().find(of) else {
-        println!("{}/{name} is not placed.", kind);
-        return placements(session, None).await;
-    };
-    let spec: ProjectionSpec = sites::read(projection, "spec").unwrap_or_default();
-    let status: ProjectionStatus = sites::read(projection, "status").unwrap_or_default();
-    let served = Served::get(&here, &resource("projections")).await?;
-    println!(
-        "{}/{name}: {} ready, placed by placement/{}",
-        kind,
-        ready(&served, projection, &status),
-        spec.placement
-    );
-    println!();
-    let rows: Vec<Vec<String>> = status
-        .sites
-        .iter()
-        .map(|s| {
-            let share = spec
-                .sites
-                .iter()
-                .find(|a| a.site == s.site)
-                .and_then(|a| a.replicas);
-            vec![
-                s.site.clone(),
-                cell(&s.state),
-                cell(&s.health),
-                cell(&s.certainty),
-                share.map_or("<none>".into(), |n| n.to_string()),
-                age(Some(&s.observed)),
-            ]
-        })
-        .collect();
-    let heads = [
-        "Site",
-        "State",
-        "Health",
-        "Certainty",
-        "Replicas",
-        "Observed",
-    ];
-    print!("{}", table(&heads, &rows));
-    for site in &status.sites {
-        let Some(error) = &site.error else {
-            continue;
-        };
-        println!();
-        println!(
-            "{}: {} for {}",
-            site.site,
-            error.reason,
-            age(Some(&error.since))
-        );
-        println!("  {}", error.message);
-        if !error.next_try.is_empty() {
-            println!("  next try: {}", error.next_try);
-        }
-    }
-    println!();
-    placements(session, Some(&spec.placement)).await
-}
-
-/// The decisions of one Placement, or of all.
-async fn placements(session: &Session, only: Option<&str>) -> Result<()> {
-    let list = session
-        .here()
-        .list(&resource("placements"), &List::default())
-        .await?;
-    let mut rows = Vec::new();
-    for placement in &list.items {
-        let name = placement["metadata"]["name"].as_str().unwrap_or_default();
-        if only.is_some_and(|o| o != name) {
-            continue;
-        }
-        let status: PlacementStatus = sites::read(placement, "status").unwrap_or_default();
-        for decision in status.sites {
-            let chosen = if decision.chosen { "yes" } else { "no" };
-            rows.push(vec![
-                name.to_owned(),
-                decision.site,
-                chosen.to_owned(),
-                decision.reason,
-                cell(&decision.message),
-            ]);
-        }
-    }
-    if rows.is_empty() {
-        println!("No Placement of this workspace has decided about any site.");
-        return Ok(());
-    }
-    print!(
-        "{}",
-        table(&["Placement", "Site", "Chosen", "Rule", "Message"], &rows)
-    );
-    Ok(())
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::session::{Flags, Session};
-use crate::{explain, import, kcp, site};
+use crate::{explain, import, kcp, site, why};
 
 /// Publishes and binds APIs, manages sites, and says where things are and why.
 #[derive(Parser)]
@@ -51,9 +51,10 @@ enum Command {
     /// Lists the placed objects of the current workspace with what became of them.
     #[command(after_help = explain::STATUS_EXAMPLES)]
     SyncStatus(explain::StatusFlags),
-    /// Says where one object is, why there, and what keeps it from being well.
-    #[command(after_help = explain::WHY_EXAMPLES)]
-    Why(explain::WhyFlags),
+    /// Says what keeps one object from being well: request, policy, placement, render, apply,
+    /// health, the first broken link on top.
+    #[command(after_help = why::EXAMPLES)]
+    Why(why::Flags),
     #[command(flatten)]
     Kcp(kcp::Command),
 }
@@ -69,7 +70,7 @@ pub async fn run() -> Result<()> {
         Command::Import(flags) => import::run(&session()?, flags).await,
         Command::Site { command } => site::run(&session()?, command).await,
         Command::SyncStatus(flags) => explain::status(&session()?, flags).await,
-        Command::Why(flags) => explain::why(&session()?, flags).await,
+        Command::Why(flags) => why::run(&session()?, flags).await,
         Command::Kcp(command) => command.run(&cli.flags).await,
     }
 }

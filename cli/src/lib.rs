@@ -26,6 +26,7 @@ pub mod site;
 pub mod table;
 pub mod tree;
 pub mod wait;
+pub mod why;
 pub mod ws;
 
 use std::process::ExitCode;

@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 use super::describe::{Described, object};
 use super::{
     ComparisonSpec, ComparisonStatus, Field, GROUP, ManifestSpec, ManifestStatus, PlacementSpec,
-    PlacementStatus, ProjectionRuleSpec, ProjectionSpec, ProjectionStatus, SiteSpec, SiteStatus,
-    VERSION,
+    PlacementStatus, ProjectionRuleSpec, ProjectionRuleStatus, ProjectionSpec, ProjectionStatus,
+    SiteSpec, SiteStatus, VERSION,
 };
 
 /// One printer column: name, type, JSON path, description, priority.
@@ -236,10 +236,17 @@ pub const KINDS: &[Kind] = &[
         short: &[],
         about: "ProjectionRule says how objects of one kind travel.",
         spec: ProjectionRuleSpec::schema,
-        status: None,
+        status: Some(ProjectionRuleStatus::schema),
         columns: &[
             ("Group", "string", ".spec.group", "Group of the kind", 0),
             ("Resource", "string", ".spec.resource", "The kind", 0),
+            (
+                "Valid",
+                "string",
+                ".status.conditions[?(@.type==\"Valid\")].status",
+                "Whether its expressions can be used",
+                0,
+            ),
             AGE,
         ],
     },
@@ -410,9 +417,10 @@ pub fn root_rbac() -> Vec<Value> {
     let most_rules = json!([
         {"apiGroups": [GROUP], "resources": full, "verbs": ["*"]},
         {"apiGroups": [GROUP], "resources": ["projections", "projections/status",
-            "sites/status", "placements/status"], "verbs": ["get", "list", "watch"]},
+            "sites/status", "placements/status", "projectionrules/status"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": [GROUP], "resources": ["manifests", "manifests/status"],
          "verbs": ["get", "list", "watch", "update", "patch"]},
+        {"apiGroups": [GROUP], "resources": ["manifests/token"], "verbs": ["create"]},
         {"apiGroups": [GROUP], "resources": [super::COMPARISONS], "verbs": ["create"]},
     ]);
     let bind_rules = json!([{

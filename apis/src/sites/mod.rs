@@ -19,13 +19,19 @@ mod site;
 
 pub use comparison::{ComparisonBucket, ComparisonLeaf, ComparisonSpec, ComparisonStatus};
 pub use describe::{Condition, Field, LabelSelector, Requirement, set_condition};
-pub use manifest::{ApplyError, ManifestSpec, ManifestStatus, Source, Target};
+pub use manifest::{
+    Access, ApplyError, BelowEvent, ManifestSpec, ManifestStatus, RelatedObject, Source, Target,
+    Upsync,
+};
 pub use placement::{
     Division, FactSelector, ObjectSelector, PlacementSpec, PlacementStatus, SiteDecision,
     SiteSelector, SiteWeight, Spread, SpreadConstraint, Toleration,
 };
 pub use projection::{Assignment, ProjectionSpec, ProjectionStatus, SiteDetail};
-pub use rule::ProjectionRuleSpec;
+pub use rule::{
+    ApiAccess, Combine, ProjectionRuleSpec, ProjectionRuleStatus, Related, RuleNames, RuleTarget,
+    Transform,
+};
 pub use site::{
     Endpoint, Inventory, MassChange, SiteFacts, SiteSpec, SiteStatus, Sovereignty, Taint, Times,
 };
@@ -63,8 +69,18 @@ pub mod names {
     pub const SITE_LABEL: &str = "sites.hanse.dev/site";
     /// Label below: the locator's hash, which is also in the name (rule 7).
     pub const LOCATOR_LABEL: &str = "sites.hanse.dev/locator";
+    /// Label on namespaces below: the hash of the workspace.
+    pub const WORKSPACE_LABEL: &str = "sites.hanse.dev/workspace";
+    /// Label on namespaces below: the tenant's name of the namespace.
+    pub const NAMESPACE_LABEL: &str = "sites.hanse.dev/namespace";
     /// Annotation below: the locator in clear, for people and for the repair loop (rule 7).
     pub const LOCATOR_ANNOTATION: &str = "sites.hanse.dev/locator";
+    /// Annotation on a tenant's object whose Pods shall reach the workspace's API: `true`, or the
+    /// audience of their tokens.
+    pub const API_ACCESS_ANNOTATION: &str = "sites.hanse.dev/api-access";
+    /// Annotation on an object that was born at a site and came up: the Site, and the Projection
+    /// that it belongs to, as `SITE/PROJECTION`.
+    pub const BORN_ANNOTATION: &str = "sites.hanse.dev/born-at";
     /// Label on Manifests and Projections: the hash of the placed object's identity.
     pub const OBJECT_LABEL: &str = "sites.hanse.dev/object";
     /// Label on Manifests: the logical cluster of the source.
@@ -123,6 +139,13 @@ pub const COMPARISONS: &str = "comparisons";
 #[must_use]
 pub fn is_review(group: &str, plural: &str) -> bool {
     group == GROUP && plural == COMPARISONS
+}
+
+/// Whether objects of a resource mint tokens for the ServiceAccounts that they name
+/// (`manifests/token`).
+#[must_use]
+pub fn mints(group: &str, plural: &str) -> bool {
+    group == GROUP && plural == "manifests"
 }
 
 /// Longest `sites.hanse.dev/status` line in bytes (rule 11).

@@ -42,7 +42,7 @@ api_type! {
         /// The worst twenty sites, worst first.
         sites: Vec<SiteDetail>
             {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["site"]};
-        /// Applied, Healthy, Certain.
+        /// Applied, Healthy, Certain; Rendered and Mapped where expressions failed.
         conditions: Vec<Condition>
             {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]};
     }

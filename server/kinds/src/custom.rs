@@ -137,7 +137,7 @@ fn define(from: &Definition<'_>) -> Result<ResourceDef, String> {
         short_names: list("shortNames"),
         categories: list("categories"),
         verbs: if review { &["create"] } else { CUSTOM_VERBS },
-        subresources: subresources(from.entry),
+        subresources: subresources(from.entry, hanse_apis::sites::mints(group, text("plural"))),
         schema: compile(group, kind, from.schema)?,
         columns: Columns::Printer(columns(from.entry)),
         selectable: selectable(from.entry),
@@ -281,7 +281,8 @@ fn annotate(schema: &mut Value, path: &str, fact: &MergeFact) {
     }
 }
 
-fn subresources(entry: &Value) -> Vec<Subresource> {
+/// `mints`: whether the server adds a TokenRequest, which no schema can ask for.
+fn subresources(entry: &Value, mints: bool) -> Vec<Subresource> {
     let mut out = Vec::new();
     let sub = |name: &str, kind: Option<GroupVersionKind>, scale: Option<ScalePaths>| Subresource {
         name: name.into(),
@@ -309,6 +310,13 @@ fn subresources(entry: &Value) -> Vec<Subresource> {
         };
         let kind = GroupVersionKind::new("autoscaling", "v1", "Scale");
         out.push(sub("scale", Some(kind), Some(paths)));
+    }
+    if mints {
+        let kind = GroupVersionKind::new("authentication.k8s.io", "v1", "TokenRequest");
+        out.push(Subresource {
+            verbs: &["create"],
+            ..sub("token", Some(kind), None)
+        });
     }
     out
 }

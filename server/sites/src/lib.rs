@@ -9,16 +9,20 @@
 //! decided (`hanse-projection`), and everything that happens below (`syncer/agent`).
 
 mod bootstrap;
+mod born;
 mod certificates;
 mod compare;
+mod events;
 mod facts;
 mod follow;
 pub mod ids;
 mod inbox;
+mod intent;
 mod join;
 pub mod limits;
 mod object;
 mod placement;
+mod rules;
 mod run;
 mod shown;
 mod site;

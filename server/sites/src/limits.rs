@@ -39,3 +39,11 @@ pub const SERVED_KEPT: usize = 64;
 pub const INVENTORY_ITEMS: usize = 2000;
 /// Deepest workspace whose ancestors' Sites are looked at.
 pub const ANCESTORS_MAX: usize = 32;
+/// How far what is needed by what is needed follows a placed object.
+pub const FOLLOW_DEPTH: usize = 4;
+/// Rules that are kept ready at the same time.
+pub const RULES_KEPT: usize = 4096;
+/// Longest message of a condition about failed expressions, in bytes.
+pub const CONDITION_BYTES_MAX: usize = 2048;
+/// A warning from below that is older than this is no news, in seconds.
+pub const NEWS_SECONDS: i64 = 3600;

@@ -9,20 +9,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hanse_apis::sites::{
-    self, API_VERSION, ApplyError, Assignment, ManifestSpec, ProjectionRuleSpec, ProjectionSpec,
-    ProjectionStatus, SiteDecision, SiteSpec, SiteStatus, Source, names,
+    self, API_VERSION, ApplyError, Assignment, ManifestSpec, ProjectionSpec, ProjectionStatus,
+    SiteDecision, SiteSpec, SiteStatus, Source, names,
 };
 use hanse_cache::{ClusterName, DocumentError, Object, ObjectKey};
-use hanse_projection::names::{object_name, target};
+use hanse_projection::aggregate::{Of, Told};
+use hanse_projection::names::object_name;
 use hanse_projection::render::at;
-use hanse_projection::{Render, content_hash, kinds, line, render};
+use hanse_projection::{Rule, kinds, line};
 use hanse_rules::placement::policy::Policy;
 use hanse_rules::placement::shares;
 use hanse_tenancy::Draft;
 use serde_json::{Value, json};
 
-use crate::follow::needs;
-use crate::limits::{MANIFEST_BYTES_MAX, SOON};
+use crate::intent::Intent;
+use crate::limits::{FOLLOW_DEPTH, MANIFEST_BYTES_MAX, SOON};
 use crate::run::{Key, Sites};
 use crate::status::{self, Part};
 use crate::turn::{Turn, annotate, hold, let_go};
@@ -43,6 +44,10 @@ pub struct SiteRef {
     pub parked: bool,
     /// Kinds outside of namespaces that it takes.
     pub cluster_scoped: Vec<String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The workspace of its Site.
+    pub home: String,
 }
 
 /// What an object shall have.
@@ -63,7 +68,7 @@ pub fn reconcile(sites: &Sites, key: &ObjectKey) -> Result<Turn, DocumentError> 
     let source = source(key, object.as_ref());
     let name = object_name(&source);
     let projection = view.get(&sites.ids.projections, &key.cluster, "", &name);
-    let rule = rule(sites, key);
+    let rule = sites.rule(key);
     let placed = object.as_ref().filter(|o| !o.is_deleting());
     let choice = placed.map(|object| placement::of_object(sites, object));
     let choice = choice.unwrap_or_default();
@@ -89,6 +94,8 @@ pub fn reconcile(sites: &Sites, key: &ObjectKey) -> Result<Turn, DocumentError> 
         name,
         rule,
         parts: Vec::new(),
+        told: Told::default(),
+        told_up: Vec::new(),
     };
     let assigned = match &wanted {
         Some(wanted) => work.send(wanted)?,
@@ -97,8 +104,8 @@ pub fn reconcile(sites: &Sites, key: &ObjectKey) -> Result<Turn, DocumentError> 
     let object = work.object.clone().filter(|o| !o.is_deleting());
     let mut turn = work.finish(wanted.as_ref(), assigned)?;
     let moved = !turn.writes.is_empty();
-    let needs = needs(object.as_ref(), &choice);
-    turn.wake.extend(sites.follow(key, needs, moved));
+    turn.wake
+        .extend(sites.follow(key, object.as_ref(), &choice, moved));
     turn.wake.extend(sites.note_failures(key, &choice.failures));
     Ok(turn)
 }
@@ -129,16 +136,6 @@ fn source(key: &ObjectKey, object: Option<&Object>) -> Source {
     }
 }
 
-/// The rule of a kind in the object's workspace: the first, by name.
-fn rule(sites: &Sites, key: &ObjectKey) -> ProjectionRuleSpec {
-    let view = sites.tenancy.view();
-    view.list_cluster(&sites.ids.rules, &key.cluster)
-        .iter()
-        .filter_map(|r| serde_json::from_slice::<ProjectionRuleSpec>(r.raw(&["spec"])?).ok())
-        .find(|r| r.group == key.resource.group() && r.resource == key.resource.resource())
-        .unwrap_or_default()
-}
-
 /// What the Placements say about an object.
 enum Decision {
     /// It goes to these sites.
@@ -149,22 +146,30 @@ enum Decision {
     Open,
 }
 
-fn wanted(
-    sites: &Sites,
-    object: &Object,
-    rule: &ProjectionRuleSpec,
-    choice: &placement::Choice,
-) -> Decision {
+fn wanted(sites: &Sites, object: &Object, rule: &Rule, choice: &placement::Choice) -> Decision {
     let key = object.key();
     let stays = kinds::stays(key.resource.group(), key.resource.resource(), &key.name).is_some()
-        || rule.exclude_names.iter().any(|n| **n == *key.name)
+        || rule.spec.exclude_names.iter().any(|n| **n == *key.name)
         || object.label(names::IGNORE_LABEL).is_some();
     if stays {
         return Decision::Nowhere;
     }
+    let mut decision = going(sites, object, choice, FOLLOW_DEPTH);
+    // What was born at a site is there already.
+    if let Decision::Sites(wanted) = &mut decision
+        && let Some(born) = object.annotation(names::BORN_ANNOTATION)
+    {
+        let home = born.split('/').next().unwrap_or_default();
+        wanted.sites.remove(home);
+    }
+    decision
+}
+
+/// Where an object goes by a Placement, or by what needs it.
+fn going(sites: &Sites, object: &Object, choice: &placement::Choice, depth: usize) -> Decision {
     match &choice.placement {
         Some((placement, policy)) => decided(sites, placement, policy),
-        None => followed(sites, key),
+        None => followed(sites, object.key(), depth),
     }
 }
 
@@ -194,17 +199,20 @@ fn decided(sites: &Sites, placement: &Object, policy: &Arc<Policy>) -> Decision 
     })
 }
 
-/// An object that no Placement selects goes wherever a placed object goes that needs it.
-fn followed(sites: &Sites, key: &ObjectKey) -> Decision {
+/// An object that no Placement selects goes wherever a placed object goes that needs it, or needs
+/// what needs it.
+fn followed(sites: &Sites, key: &ObjectKey, depth: usize) -> Decision {
     let mut out: Option<Wanted> = None;
-    for workload in sites.followed(key) {
+    let by = match depth {
+        0 => Vec::new(),
+        _ => sites.followed(key),
+    };
+    for workload in by {
         let Some(workload) = sites.tenancy.view().hub().get(&workload) else {
             continue;
         };
-        let Some((placement, policy)) = placement::of_object(sites, &workload).placement else {
-            continue;
-        };
-        match decided(sites, &placement, &policy) {
+        let choice = placement::of_object(sites, &workload);
+        match going(sites, &workload, &choice, depth - 1) {
             Decision::Sites(wanted) => match &mut out {
                 Some(out) => out.sites.extend(wanted.sites),
                 None => {
@@ -232,20 +240,29 @@ fn site_ref(site: &Object) -> SiteRef {
         tombstones: spec.lost_deletion != "Wait",
         parked: !status.parked.is_empty(),
         cluster_scoped: spec.cluster_scoped,
+        labels: site
+            .labels()
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .collect(),
+        home: site.key().cluster.to_string(),
     }
 }
 
 /// One turn at one object.
-struct Work<'a> {
-    sites: &'a Sites,
-    turn: Turn,
+pub struct Work<'a> {
+    pub(crate) sites: &'a Sites,
+    pub(crate) turn: Turn,
     old: ProjectionSpec,
     projection: Option<Object>,
-    object: Option<Object>,
-    source: Source,
-    name: String,
-    rule: ProjectionRuleSpec,
-    parts: Vec<Part>,
+    pub(crate) object: Option<Object>,
+    pub(crate) source: Source,
+    pub(crate) name: String,
+    rule: Arc<Rule>,
+    pub(crate) parts: Vec<Part>,
+    /// What expressions may cost on the way down, and those that failed.
+    told: Told,
+    /// What could not be brought up.
+    pub(crate) told_up: Vec<String>,
 }
 
 impl Work<'_> {
@@ -294,7 +311,7 @@ impl Work<'_> {
 
     fn shares(&self, wanted: &Wanted, value: &Value) -> Option<(String, BTreeMap<String, i64>)> {
         let row = kinds::row(&self.source.group, &self.source.resource).and_then(|r| r.replicas);
-        let path = match self.rule.replicas_path.as_str() {
+        let path = match self.rule.spec.replicas_path.as_str() {
             "" => row?,
             path => path,
         };
@@ -315,29 +332,26 @@ impl Work<'_> {
         share: Option<(&str, i64)>,
     ) -> Result<Part, DocumentError> {
         let mut part = Part::new(site, place);
-        if let Some(kind) = self.unwelcome(place) {
-            let message = format!("the site takes no {kind}: its spec.clusterScoped lists what");
-            part.refuse(self.refusal(site, "NotAccepted", message));
-            return Ok(part);
-        }
         let Some(key) = inbox::name_key(self.sites, &place.inbox) else {
             self.turn.again_in(SOON);
             return Ok(part);
         };
-        let target = target(&key, &self.source);
-        let object = render(&Render {
+        let rule = Arc::clone(&self.rule);
+        let intent = Intent {
+            sites: self.sites,
             object: value,
             source: &self.source,
-            replicas: share,
-        });
-        let spec = ManifestSpec {
-            hash: content_hash(&object),
-            object,
-            source: self.source.clone(),
-            target,
-            force: self.rule.force.clone(),
-            adopt: self.rule.adopt,
-            traceparent: String::new(),
+            rule: &rule,
+            site,
+            place,
+            share,
+        };
+        let spec = match intent.of(&key, &mut self.told.fuel) {
+            Ok(spec) => spec,
+            Err(error) => {
+                self.keep_what_stands(&mut part, place, *error);
+                return Ok(part);
+            }
         };
         let cluster = ClusterName::from(place.inbox.as_str());
         let Some(found) = self.manifest(&place.inbox) else {
@@ -362,12 +376,7 @@ impl Work<'_> {
             part.state = "Removing".into();
             return Ok(part);
         }
-        let same = |old: &ManifestSpec| {
-            old.hash == spec.hash
-                && old.force == spec.force
-                && old.adopt == spec.adopt
-                && old.target == spec.target
-        };
+        let same = |old: &ManifestSpec| old.hash == spec.hash && old.target == spec.target;
         let old: ManifestSpec = sites::read(&manifest, "spec").unwrap_or_default();
         if same(&old) && old.source.uid == spec.source.uid {
             return Ok(part);
@@ -384,14 +393,17 @@ impl Work<'_> {
         Ok(part)
     }
 
-    /// The kind of an object outside of namespaces that the site does not take.
-    fn unwelcome(&self, place: &SiteRef) -> Option<String> {
-        let of = &self.source;
-        let kind = match of.group.as_str() {
-            "" => of.resource.clone(),
-            group => format!("{}.{group}", of.resource),
-        };
-        (of.namespace.is_empty() && !place.cluster_scoped.contains(&kind)).then_some(kind)
+    /// What is not sent anew is said, and what was sent before is still looked at.
+    fn keep_what_stands(&mut self, part: &mut Part, place: &SiteRef, error: ApplyError) {
+        if let Some(found) = self.manifest(&place.inbox) {
+            part.read(&found.value(), "", self.source.generation);
+        }
+        if matches!(error.reason.as_str(), "TransformFailed" | "RuleInvalid") {
+            let said = format!("{}: {}", part.site, error.message);
+            self.told.errors.push(said);
+        }
+        let refusal = self.refusal(&part.site, &error.reason, error.message);
+        part.refuse(refusal);
     }
 
     fn too_large(&self, site: &str) -> ApplyError {
@@ -416,7 +428,7 @@ impl Work<'_> {
     }
 
     /// What the Projection says now.
-    fn told(&self) -> ProjectionStatus {
+    pub(crate) fn told(&self) -> ProjectionStatus {
         let raw = self.projection.as_ref().and_then(|p| p.raw(&["status"]));
         raw.and_then(|raw| serde_json::from_slice(raw).ok())
             .unwrap_or_default()
@@ -477,27 +489,47 @@ impl Work<'_> {
         assigned: Vec<Assignment>,
     ) -> Result<Turn, DocumentError> {
         let manifests = std::mem::take(&mut self.turn.writes);
+        let rule = Arc::clone(&self.rule);
+        let value = self.object.as_ref().map(Object::value).unwrap_or_default();
+        let source = self.source.clone();
+        let of = Of {
+            group: &source.group,
+            resource: &source.resource,
+            generation: source.generation,
+            object: &value,
+            rule: Some(&rule),
+        };
+        let mut up = Told::default();
+        for part in &mut self.parts {
+            part.raise(&of, &mut up);
+        }
+        let status = status::combine(&self.parts, &of, &mut up);
         let stays = wanted.is_some() || !assigned.is_empty();
+        self.bring_born(&rule, wanted.is_some())?;
+        let born = std::mem::take(&mut self.turn.writes);
+        up.errors.append(&mut self.told_up);
         let summary = status::summarize(
             self.sites,
             &self.parts,
-            &self.source,
-            wanted.map_or("", |w| &w.placement),
+            (&of, wanted.map_or("", |w| &w.placement)),
             self.projection.as_ref(),
+            (&self.told.errors, &mut up),
         );
         if stays {
-            self.bring_object(wanted.is_some(), Some(&summary))?;
+            self.bring_object(status.filter(|_| wanted.is_some()), Some(&summary))?;
             self.bring_projection(wanted, assigned, &summary)?;
             self.turn.writes.extend(manifests);
+            self.turn.writes.extend(born);
             self.events(&summary)?;
         } else {
             self.turn.writes.extend(manifests);
+            self.turn.writes.extend(born);
             if let Some(projection) = self.projection.clone() {
                 self.turn
                     .writes
                     .push(hanse_tenancy::Maker::delete(&projection));
             }
-            self.bring_object(false, None)?;
+            self.bring_object(None, None)?;
         }
         Ok(self.turn)
     }
@@ -551,7 +583,7 @@ impl Work<'_> {
     /// Finalizer, status line and status of the tenant's object.
     fn bring_object(
         &mut self,
-        placed: bool,
+        status: Option<Value>,
         summary: Option<&ProjectionStatus>,
     ) -> Result<(), DocumentError> {
         let Some(object) = self.object.clone() else {
@@ -586,8 +618,8 @@ impl Work<'_> {
                 }
             }
         }
-        if placed {
-            status::bring_up(self.sites, &object, &mut value, &self.source, &self.parts);
+        if let Some(status) = status {
+            status::bring_up(self.sites, &object, &mut value, status);
         }
         let maker = self.sites.tenancy.maker();
         match summary {
@@ -595,68 +627,4 @@ impl Work<'_> {
             None => self.turn.release(maker, &object, &value),
         }
     }
-
-    /// One Event for each new cause of failure.
-    fn events(&mut self, summary: &ProjectionStatus) -> Result<(), DocumentError> {
-        let Some(object) = &self.object else {
-            return Ok(());
-        };
-        let old = self.told();
-        for detail in &summary.sites {
-            let Some(error) = &detail.error else {
-                continue;
-            };
-            let known = old.sites.iter().find(|d| d.site == detail.site);
-            let known = known.and_then(|d| d.error.as_ref());
-            if known.is_some_and(|k| k.reason == error.reason && k.message == error.message) {
-                continue;
-            }
-            let draft = event(self.sites, object, &self.source, &detail.site, error);
-            let cluster = object.key().cluster.clone();
-            let of = &draft.resource;
-            let there = self
-                .sites
-                .tenancy
-                .view()
-                .get(of, &cluster, &draft.namespace, draft.name());
-            if there.is_none() {
-                self.turn
-                    .create(self.sites.tenancy.maker(), &cluster, draft)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn event(sites: &Sites, object: &Object, source: &Source, site: &str, error: &ApplyError) -> Draft {
-    let namespace = match source.namespace.as_str() {
-        "" => "default",
-        namespace => namespace,
-    };
-    let message = format!("{site}: {}", error.message);
-    let hash = content_hash(&json!([
-        object.uid(),
-        site,
-        error.reason,
-        error.message,
-        error.since
-    ]));
-    let api_version = match source.group.as_str() {
-        "" => source.version.clone(),
-        group => format!("{group}/{}", source.version),
-    };
-    let now = sites.now();
-    let value = json!({
-        "apiVersion": "v1", "kind": "Event",
-        "metadata": {"name": format!("{}.{}", source.name, &hash[..16])},
-        "involvedObject": {
-            "apiVersion": api_version, "kind": source.kind, "namespace": source.namespace,
-            "name": source.name, "uid": source.uid,
-        },
-        "reason": error.reason, "message": message, "type": "Warning", "count": 1,
-        "firstTimestamp": now, "lastTimestamp": now,
-        "source": {"component": "hanse-sites"}, "reportingComponent": "hanse-sites",
-        "reportingInstance": "", "eventTime": null,
-    });
-    Draft::new(&sites.ids.events, value).within(namespace)
 }

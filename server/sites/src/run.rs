@@ -24,8 +24,9 @@ use crate::compare::Trees;
 use crate::facts::Facts;
 use crate::follow::Follows;
 use crate::ids::Ids;
-use crate::limits::{BODIES_KEPT, COUNT_PAUSE, EVENTS, WORKERS};
+use crate::limits::{BODIES_KEPT, COUNT_PAUSE, EVENTS, NEWS_SECONDS, WORKERS};
 use crate::placement::Failures;
+use crate::rules::{self, Ready};
 use crate::turn::Turn;
 use crate::{certificates, inbox, join, object, placement, site};
 
@@ -55,6 +56,8 @@ pub enum Key {
     Spread(ClusterName, Arc<str>),
     /// Every object that is sent to an inbox.
     Inbox(ClusterName),
+    /// A ProjectionRule.
+    Rule(ClusterName, Arc<str>),
     /// One object of a tenant: group, resource, identity, logical cluster, namespace, name.
     Object([Arc<str>; 6]),
     /// Bodies that no Manifest needs any more.
@@ -70,6 +73,7 @@ impl hanse_reconcile::Key for Key {
             | Self::Placement(cluster, _)
             | Self::Count(cluster, _)
             | Self::Spread(cluster, _)
+            | Self::Rule(cluster, _)
             | Self::Inbox(cluster) => Arc::clone(cluster.as_arc()),
             Self::Object(parts) => Arc::clone(&parts[3]),
             Self::Placements | Self::Bodies => Arc::from(""),
@@ -138,6 +142,8 @@ pub struct Sites {
     pub(crate) facts: Facts,
     /// Expressions of Placements that failed.
     pub(crate) failures: Mutex<Failures>,
+    /// Rules that are ready for use.
+    pub(crate) ready: Mutex<Ready>,
     /// Bodies that were spare at a moment (monotonic).
     spare: Mutex<Option<(Duration, Vec<SparePart>)>>,
 }
@@ -172,6 +178,7 @@ impl Sites {
             follows: Mutex::new(Follows::default()),
             facts: Facts::default(),
             failures: Mutex::new(Failures::default()),
+            ready: Mutex::new(Ready::new()),
             spare: Mutex::new(None),
         }))
     }
@@ -229,6 +236,17 @@ impl Sites {
         hanse_wire::time::format(seconds.saturating_mul(1_000_000))
     }
 
+    /// Whether a moment that an object tells is too long ago to be news.
+    pub(crate) fn is_old(&self, text: &str) -> bool {
+        let then = hanse_wire::time::parse(text).map(|micros| micros.div_euclid(1_000_000));
+        then.is_some_and(|then| then + NEWS_SECONDS < self.seconds())
+    }
+
+    /// Has something looked at.
+    pub(crate) fn add(&self, key: Key) {
+        self.queue.add(key);
+    }
+
     pub(crate) fn know_inbox(&self, inbox: &ClusterName, cluster: &str, name: &str) {
         let site = (ClusterName::from(cluster), Arc::from(name));
         self.inboxes.lock().insert(inbox.clone(), site);
@@ -281,6 +299,7 @@ impl Sites {
             &self.ids.placements,
             &self.ids.projections,
             &self.ids.requests,
+            &self.ids.rules,
             &view.resources().secrets,
         ] {
             for object in view.list(resource, &Scope::Wildcard) {
@@ -297,6 +316,9 @@ impl Sites {
         let key = event.object().key();
         if event.is_delete() && key.resource == self.ids.manifests {
             self.queue.add_after(Key::Bodies, BODIES_KEPT);
+        }
+        if event.is_delete() && key.resource == self.ids.rules {
+            self.rule_changed(event.object());
         }
         if event.is_delete() && key.resource == self.ids.sites {
             self.queue.add(Key::Placements);
@@ -333,7 +355,10 @@ impl Sites {
                 self.queue.add(Key::of_source(&source));
             }
         } else if *of == self.ids.rules {
-            self.rule_changed(&cluster);
+            if changed(&["spec"]) {
+                self.rule_changed(object);
+                self.queue.add(Key::Rule(cluster, name));
+            }
         } else if *of == self.ids.leases {
             if *name == *names::LEASE && inbox::is_inbox(&cluster) {
                 let site = self.inboxes.lock().get(&cluster).cloned();
@@ -366,6 +391,9 @@ impl Sites {
                 || placements.count(&self.ids.projections, &scope) > 0
             {
                 self.queue.add(Key::of(key));
+                for seeker in self.seekers(key) {
+                    self.queue.add(seeker);
+                }
             }
         }
     }
@@ -392,17 +420,6 @@ impl Sites {
             && previous.is_deleting() == site.is_deleting();
         if !decides {
             self.queue.add(Key::Placements);
-        }
-    }
-
-    fn rule_changed(&self, cluster: &ClusterName) {
-        for placement in self
-            .tenancy
-            .view()
-            .list_cluster(&self.ids.placements, cluster)
-        {
-            let name = Arc::clone(&placement.key().name);
-            self.queue.add(Key::Spread(cluster.clone(), name));
         }
     }
 
@@ -519,6 +536,7 @@ impl Sites {
             Key::Placement(cluster, name) | Key::Count(cluster, name) => {
                 placement::reconcile(self, cluster, name)
             }
+            Key::Rule(cluster, name) => rules::reconcile(self, cluster, name),
             Key::Object(_) => match key.object() {
                 Some(key) => object::reconcile(self, &key),
                 None => Ok(Turn::default()),

@@ -3,16 +3,17 @@
 //! Invariant: nothing here says more than is known; a Lost site counts for nothing but `unknown`.
 
 use hanse_apis::sites::{
-    self, ApplyError, Condition, ManifestStatus, PROJECTION_SITES_MAX, ProjectionStatus,
-    SiteDetail, Source, set_condition,
+    self, ApplyError, BelowEvent, Condition, ManifestStatus, PROJECTION_SITES_MAX,
+    ProjectionStatus, RelatedObject, SiteDetail, set_condition,
 };
 use hanse_cache::Object;
 use hanse_projection::Contact;
-use hanse_projection::aggregate::{Health, SiteView, aggregate, health};
+use hanse_projection::aggregate::{Health, Of, SiteView, Told, aggregate, health};
+use hanse_projection::expr::cut;
 use hanse_projection::line::{self, NOT_PLACED};
 use serde_json::Value;
 
-use crate::limits::DETAIL_BYTES_MAX;
+use crate::limits::{CONDITION_BYTES_MAX, DETAIL_BYTES_MAX};
 use crate::object::SiteRef;
 use crate::run::Sites;
 
@@ -32,6 +33,8 @@ pub struct Part {
     applied: bool,
     applied_generation: i64,
     status: ManifestStatus,
+    /// Its status as it is meant here: changed by the kind's rule.
+    meant: Value,
 }
 
 impl Part {
@@ -51,7 +54,7 @@ impl Part {
     /// Reads what a Manifest says; `hash` is that of the present intent.
     pub fn read(&mut self, manifest: &Value, hash: &str, generation: i64) {
         self.status = sites::read(manifest, "status").unwrap_or_default();
-        self.applied = self.status.applied_hash == hash;
+        self.applied = !hash.is_empty() && self.status.applied_hash == hash;
         // A site whose share did not change has nothing to apply: it is as far as the source.
         self.applied_generation = if self.applied {
             generation
@@ -72,6 +75,34 @@ impl Part {
         self.error = Some(error);
     }
 
+    /// Changes the reported status as the kind's rule says.
+    pub fn raise(&mut self, of: &Of<'_>, told: &mut Told) {
+        let Some(rule) = of.rule else {
+            self.meant = self.status.status.clone();
+            return;
+        };
+        // What cannot be read right is not shown at all: the Projection has it as it came.
+        self.meant = match rule.up(&self.status.status, of.object, &mut told.fuel) {
+            Ok(meant) => meant,
+            Err(error) => {
+                told.errors.push(format!("{}: {error}", self.site));
+                Value::Null
+            }
+        };
+    }
+
+    /// Warnings that were given below.
+    #[must_use]
+    pub fn warnings(&self) -> &[BelowEvent] {
+        &self.status.events
+    }
+
+    /// Objects born below; `None` when nothing is known of them.
+    #[must_use]
+    pub fn born(&self) -> Option<&[RelatedObject]> {
+        (!self.lost && self.applied).then_some(&self.status.related)
+    }
+
     fn view(&self) -> SiteView<'_> {
         SiteView {
             site: &self.site,
@@ -85,7 +116,7 @@ impl Part {
             generation: self.status.generation,
             applied: self.applied,
             replicas: self.status.replicas,
-            status: &self.status.status,
+            status: &self.meant,
         }
     }
 }
@@ -95,9 +126,9 @@ impl Part {
 pub fn summarize(
     sites: &Sites,
     parts: &[Part],
-    source: &Source,
-    placement: &str,
+    (of, placement): (&Of<'_>, &str),
     old: Option<&Object>,
+    (down, up): (&[String], &mut Told),
 ) -> ProjectionStatus {
     let mut out = ProjectionStatus {
         conditions: old
@@ -108,7 +139,7 @@ pub fn summarize(
     };
     let (mut total, mut ready, mut degraded) = (0i64, 0i64, 0i64);
     for part in parts {
-        let healthy = health(&source.group, &source.resource, &part.view());
+        let healthy = health(of, &part.view(), up);
         let failed = part.error.is_some() && !part.lost;
         if part.counts {
             total += 1;
@@ -150,6 +181,8 @@ pub fn summarize(
         ),
         verdict("Certain", out.unknown > 0, false, "SiteLost", ""),
     ];
+    expressions(sites, &mut out, "Rendered", down);
+    expressions(sites, &mut out, "Mapped", &up.errors);
     for (kind, state, reason) in rows {
         let (state, reason, message) = match nowhere && kind != "Certain" {
             true => ("Unknown", NOT_PLACED, nowhere_message.as_str()),
@@ -168,6 +201,28 @@ pub fn summarize(
         );
     }
     out
+}
+
+/// A condition for expressions of one direction, from the first failure on.
+fn expressions(sites: &Sites, out: &mut ProjectionStatus, kind: &str, errors: &[String]) {
+    let known = out.conditions.iter().any(|c| c.r#type == kind);
+    if errors.is_empty() && !known {
+        return;
+    }
+    let mut message = errors.join("; ");
+    message = cut(&message, CONDITION_BYTES_MAX);
+    let failed = !errors.is_empty();
+    set_condition(
+        &mut out.conditions,
+        Condition {
+            r#type: kind.into(),
+            status: if failed { "False" } else { "True" }.into(),
+            reason: if failed { "ExpressionFailed" } else { kind }.into(),
+            message,
+            last_transition_time: sites.now(),
+            ..Condition::default()
+        },
+    );
 }
 
 fn verdict<'a>(
@@ -213,22 +268,19 @@ pub fn travels(sites: &Sites, object: &Object) -> bool {
     }
 }
 
+/// The one status of all sites.
+#[must_use]
+pub fn combine(parts: &[Part], of: &Of<'_>, told: &mut Told) -> Option<Value> {
+    let views: Vec<SiteView<'_>> = parts.iter().filter(|p| p.counts).map(Part::view).collect();
+    aggregate(of, &views, told)
+}
+
 /// Puts the combined status onto the tenant's object, when it passes the tenant's schema; what
 /// does not fit stays in the Projection.
-pub fn bring_up(
-    sites: &Sites,
-    object: &Object,
-    value: &mut Value,
-    source: &Source,
-    parts: &[Part],
-) {
+pub fn bring_up(sites: &Sites, object: &Object, value: &mut Value, status: Value) {
     if !travels(sites, object) {
         return;
     }
-    let views: Vec<SiteView<'_>> = parts.iter().filter(|p| p.counts).map(Part::view).collect();
-    let Some(status) = aggregate(&source.group, &source.resource, source.generation, &views) else {
-        return;
-    };
     let old = value["status"].take();
     value["status"] = status;
     let row = sites.tenancy.maker().forms().row(&object.key().resource);

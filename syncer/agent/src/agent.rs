@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hanse_client::{Api, Resource};
-use hanse_reconcile::{Queue, Rate};
+use hanse_reconcile::{Outcome, Queue, Rate};
 use hanse_seams::{Seams, Shutdown, Task};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -18,7 +18,7 @@ use crate::heartbeat::Facts;
 use crate::journal::{Change, Journal, JournalError};
 use crate::limits::{APPLIERS, APPLY_PAUSE_MAX, REPORT_PAUSE_MAX, REPORTERS};
 use crate::table::{Entry, Standing, Table};
-use crate::{apply, below, heartbeat, inbox, inventory, report};
+use crate::{apply, below, beside, heartbeat, inbox, inventory, report, token, warnings};
 
 /// What an agent works with.
 pub struct Setup {
@@ -54,6 +54,10 @@ pub(crate) struct Shared {
     pub work: Queue<Arc<str>>,
     /// Objects whose report may have changed.
     pub reports: Queue<Arc<str>>,
+    /// Objects beside which others may have been born.
+    pub beside: Queue<Arc<str>>,
+    /// Objects whose Pods' tokens are to be renewed in time.
+    pub renewals: Queue<Arc<str>>,
     /// What stands between removals and their beginning.
     pub guard: Mutex<Guard>,
     /// Asks for a sign of life before its time.
@@ -62,6 +66,10 @@ pub(crate) struct Shared {
     pub namespaces: Mutex<BTreeSet<String>>,
     /// Resources that are watched below.
     pub watched: Mutex<BTreeMap<Resource, Task>>,
+    /// Kinds and namespaces that are watched for what is born there.
+    pub beside_watched: Mutex<BTreeMap<(Resource, String), Task>>,
+    /// When tokens are to be renewed (monotonic), by namespace below and account.
+    pub tokens: Mutex<BTreeMap<(String, String), Duration>>,
     tasks: Mutex<Vec<Task>>,
 }
 
@@ -80,27 +88,20 @@ impl Agent {
             seams,
         } = setup;
         let first = Duration::from_millis(200);
+        let queue = |max| Queue::new(seams.clone(), Rate { first, max });
         let shared = Arc::new(Shared {
-            work: Queue::new(
-                seams.clone(),
-                Rate {
-                    first,
-                    max: APPLY_PAUSE_MAX,
-                },
-            ),
-            reports: Queue::new(
-                seams.clone(),
-                Rate {
-                    first,
-                    max: REPORT_PAUSE_MAX,
-                },
-            ),
+            work: queue(APPLY_PAUSE_MAX),
+            reports: queue(REPORT_PAUSE_MAX),
+            beside: queue(APPLY_PAUSE_MAX),
+            renewals: queue(APPLY_PAUSE_MAX),
             stop: Shutdown::new(),
             guard: Mutex::new(Guard::default()),
             beat: Notify::new(),
             table: Mutex::new(Table::default()),
             namespaces: Mutex::new(BTreeSet::new()),
             watched: Mutex::new(BTreeMap::new()),
+            beside_watched: Mutex::new(BTreeMap::new()),
+            tokens: Mutex::new(BTreeMap::new()),
             tasks: Mutex::new(Vec::new()),
             hub,
             site,
@@ -111,30 +112,15 @@ impl Agent {
         });
         shared.recall()?;
         let mut tasks = Vec::new();
-        let s = Arc::clone(&shared);
-        tasks.extend(hanse_reconcile::run(
-            &shared.seams,
-            &shared.work,
-            APPLIERS,
-            &shared.stop,
-            move |name| apply::reconcile(Arc::clone(&s), name),
-        ));
-        let s = Arc::clone(&shared);
-        tasks.extend(hanse_reconcile::run(
-            &shared.seams,
-            &shared.reports,
-            REPORTERS,
-            &shared.stop,
-            move |name| report::reconcile(Arc::clone(&s), name),
-        ));
-        tasks.push(shared.seams.spawn("inbox", inbox::run(Arc::clone(&shared))));
-        tasks.push(
-            shared
-                .seams
-                .spawn("heartbeat", heartbeat::run(Arc::clone(&shared))),
-        );
-        let inventory = inventory::run(Arc::clone(&shared));
-        tasks.push(shared.seams.spawn("inventory", inventory));
+        let s = &shared;
+        tasks.extend(s.turns(&s.work, APPLIERS, apply::reconcile));
+        tasks.extend(s.turns(&s.reports, REPORTERS, report::reconcile));
+        tasks.extend(s.turns(&s.beside, REPORTERS, beside::reconcile));
+        tasks.extend(s.turns(&s.renewals, 1, token::reconcile));
+        tasks.push(s.seams.spawn("inbox", inbox::run(Arc::clone(s))));
+        tasks.push(s.seams.spawn("heartbeat", heartbeat::run(Arc::clone(s))));
+        tasks.push(s.seams.spawn("inventory", inventory::run(Arc::clone(s))));
+        tasks.push(s.seams.spawn("warnings", warnings::run(Arc::clone(s))));
         shared.tasks.lock().extend(tasks);
         below::watch_namespaces(&shared);
         Ok(Self { shared })
@@ -147,6 +133,9 @@ impl Agent {
             task.abort();
         }
         for (_, task) in std::mem::take(&mut *self.shared.watched.lock()) {
+            task.abort();
+        }
+        for (_, task) in std::mem::take(&mut *self.shared.beside_watched.lock()) {
             task.abort();
         }
     }
@@ -165,6 +154,21 @@ impl Drop for Agent {
 }
 
 impl Shared {
+    /// Works off one of the queues.
+    fn turns<F>(
+        self: &Arc<Self>,
+        queue: &Queue<Arc<str>>,
+        workers: usize,
+        turn: impl Fn(Arc<Self>, Arc<str>) -> F + Clone + Send + Sync + 'static,
+    ) -> Vec<Task>
+    where
+        F: Future<Output = Outcome> + Send + 'static,
+    {
+        let shared = Arc::clone(self);
+        let turn = move |name| turn(Arc::clone(&shared), name);
+        hanse_reconcile::run(&self.seams, queue, workers, &self.stop, turn)
+    }
+
     /// Takes up what the journal remembers; everything is looked at once.
     fn recall(self: &Arc<Self>) -> Result<(), JournalError> {
         let mut resources = BTreeSet::new();
@@ -177,6 +181,12 @@ impl Shared {
                 }
             };
             resources.insert(standing.place.resource());
+            if standing.comes_up {
+                self.beside.add(Arc::from(name.as_str()));
+            }
+            if standing.has_access {
+                self.renewals.add(Arc::from(name.as_str()));
+            }
             self.table.lock().insert(
                 &name,
                 Entry {

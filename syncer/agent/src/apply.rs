@@ -21,9 +21,11 @@ use crate::agent::Shared;
 use crate::below::{self, hex, namespaces};
 use crate::failure::{self, explain};
 use crate::guard::{self, Verdict};
-use crate::limits::{CONFLICT_ROUNDS, FIGHT_PAUSE, FIGHT_REPAIRS, FIGHT_WINDOW, REMOVE_LOOK};
-use crate::remove;
+use crate::limits::{
+    CONFLICT_ROUNDS, FIGHT_PAUSE, FIGHT_REPAIRS, FIGHT_WINDOW, ORDER_LOOK, REMOVE_LOOK,
+};
 use crate::table::Entry;
+use crate::{remove, token};
 
 /// What an attempt came to.
 enum Attempt {
@@ -39,13 +41,12 @@ enum Attempt {
     Failed(ApplyError),
 }
 
-/// Brings one object to where it shall be.
+/// Brings one object to where it shall be, when what comes before it has been tried.
 pub async fn reconcile(shared: Arc<Shared>, name: Arc<str>) -> Outcome {
     let Some(entry) = shared.table.lock().get(&name).cloned() else {
         return Outcome::Done;
     };
-    let standing = &entry.standing;
-    if standing.removing {
+    if entry.standing.removing {
         return match guard::verdict(&shared, &name) {
             Verdict::Go => remove::run(&shared, &name, &entry).await,
             Verdict::Later(wait) => Outcome::Again(wait),
@@ -55,6 +56,18 @@ pub async fn reconcile(shared: Arc<Shared>, name: Arc<str>) -> Outcome {
             }
         };
     }
+    // Those it waits for wake it; the pause is only a net under that.
+    if shared.table.lock().waits(&name) {
+        return Outcome::Again(ORDER_LOOK);
+    }
+    let outcome = turn(&shared, &name, entry).await;
+    let next = shared.table.lock().tried(&name);
+    next.into_iter().for_each(|name| shared.work.add(name));
+    outcome
+}
+
+async fn turn(shared: &Arc<Shared>, name: &Arc<str>, entry: Entry) -> Outcome {
+    let standing = &entry.standing;
     let stands = standing.applied_hash == standing.hash;
     let failed = standing
         .error
@@ -67,7 +80,7 @@ pub async fn reconcile(shared: Arc<Shared>, name: Arc<str>) -> Outcome {
     if let Some(truce) = entry.truce.filter(|t| *t > now) {
         return Outcome::Again(truce - now);
     }
-    let intent = match shared.journal.intent(&name) {
+    let intent = match shared.journal.intent(name) {
         Ok(Some(bytes)) => serde_json::from_slice::<ManifestSpec>(&bytes).ok(),
         Ok(None) => None,
         Err(error) => {
@@ -78,21 +91,29 @@ pub async fn reconcile(shared: Arc<Shared>, name: Arc<str>) -> Outcome {
     let Some(spec) = intent else {
         return Outcome::Done;
     };
-    let attempt = attempt(&shared, &entry, &spec).await;
-    settle(&shared, &name, &entry, &spec, attempt)
+    let attempt = attempt(shared, name, &entry, &spec).await;
+    settle(shared, name, &entry, &spec, attempt)
 }
 
-async fn attempt(shared: &Shared, entry: &Entry, spec: &ManifestSpec) -> Attempt {
+async fn attempt(shared: &Shared, name: &str, entry: &Entry, spec: &ManifestSpec) -> Attempt {
     let kind = entry.standing.place.resource().to_string();
-    match steps(shared, entry, spec).await {
+    match steps(shared, name, entry, spec).await {
         Ok(attempt) => attempt,
         Err(error) => Attempt::Failed(explain(&error, &kind)),
     }
 }
 
-async fn steps(shared: &Shared, entry: &Entry, spec: &ManifestSpec) -> Result<Attempt, Error> {
+async fn steps(
+    shared: &Shared,
+    name: &str,
+    entry: &Entry,
+    spec: &ManifestSpec,
+) -> Result<Attempt, Error> {
     if let Some(refused) = ensure_namespace(shared, spec).await? {
         return Ok(Attempt::Failed(refused));
+    }
+    if let Err(refused) = token::ensure(shared, name, spec).await {
+        return Ok(Attempt::Failed(*refused));
     }
     let place = &entry.standing.place;
     let mut was_gone = false;
@@ -216,10 +237,11 @@ async fn ensure_namespace(
     spec: &ManifestSpec,
 ) -> Result<Option<ApplyError>, Error> {
     let target = &spec.target;
-    if target.namespace.is_empty() || shared.namespaces.lock().contains(&target.namespace) {
+    // A namespace without a locator is the site's own, which a rule of its operator names.
+    if target.namespace_locator.is_empty() || shared.namespaces.lock().contains(&target.namespace) {
         return Ok(None);
     }
-    let line = namespace_locator_line(&spec.source);
+    let line = namespace_locator_line(&spec.source, target);
     let found = shared
         .site
         .find(&namespaces(), "", &target.namespace)
@@ -248,7 +270,7 @@ async fn ensure_namespace(
             }));
         }
     }
-    let object = namespace_object(target, &shared.inbox, &line);
+    let object = namespace_object(&spec.source, target, &shared.inbox);
     shared
         .site
         .apply(&namespaces(), &object, names::FIELD_MANAGER, false)
@@ -279,6 +301,12 @@ fn settle(
             let fight = stood(shared, name, before, spec, (&live, &held, was_gone));
             below::note_status(shared, name, &live);
             shared.remember(name);
+            if !spec.upsync.is_empty() {
+                shared.beside.add(Arc::clone(name));
+            }
+            if spec.access.is_given() {
+                shared.renewals.add(Arc::clone(name));
+            }
             shared.reports.add(Arc::clone(name));
             if fight {
                 Outcome::Again(FIGHT_PAUSE)

@@ -177,6 +177,10 @@ pub fn note_status(shared: &Shared, name: &Arc<str>, object: &Value) {
         entry.status = Some(status);
         entry.live_generation = generation;
         entry.replicas = replicas;
+        if changed && entry.standing.comes_up {
+            // What it refers to may be another now.
+            shared.beside.add(Arc::clone(name));
+        }
         changed
     };
     if changed {

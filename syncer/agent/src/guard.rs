@@ -137,6 +137,11 @@ pub fn verdict(shared: &Shared, name: &str) -> Verdict {
     }
 }
 
+/// Whether a removal has been let through.
+pub fn may_go(shared: &Shared, name: &str) -> bool {
+    shared.guard.lock().allowed.contains(name)
+}
+
 /// What a held removal tells the tenant: not how much of others is at the site.
 pub fn held() -> ApplyError {
     ApplyError {

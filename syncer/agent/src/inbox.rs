@@ -17,7 +17,7 @@ use crate::gap;
 use crate::guard;
 use crate::journal::Change;
 use crate::limits::{BATCH_INTENTS, PAGE_OBJECTS};
-use crate::table::{Entry, Place, Standing};
+use crate::table::{Entry, Place, Standing, order};
 
 /// The resource of the inbox.
 pub fn manifests() -> Resource {
@@ -168,6 +168,9 @@ pub fn seen(shared: &Shared, batch: &mut Batch, name: String, manifest: &Value) 
         standing.reported.clear();
     }
     standing.place = place;
+    standing.order = order(&spec);
+    standing.comes_up = !spec.upsync.is_empty();
+    standing.has_access = spec.access.is_given();
     standing.uid = uid.to_owned();
     standing.removing = removing;
     standing.vanished = false;
@@ -178,6 +181,10 @@ pub fn seen(shared: &Shared, batch: &mut Batch, name: String, manifest: &Value) 
         standing.error = None;
         entry.truce = None;
         entry.repairs.clear();
+        // Warnings were about what stood there before.
+        if let Some(extra) = &mut entry.extra {
+            extra.events.clear();
+        }
     }
     let Ok(intent) = serde_json::to_vec(&manifest["spec"]) else {
         return;
@@ -272,6 +279,9 @@ fn adopt(shared: &Shared, name: &str, new: Entry) {
                 now.standing.error = None;
                 now.truce = None;
                 now.repairs.clear();
+                if let Some(extra) = &mut now.extra {
+                    extra.events.clear();
+                }
             }
             if now.standing.uid != s.uid {
                 now.standing.reported.clear();

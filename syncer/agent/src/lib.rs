@@ -1,8 +1,8 @@
 //! Keeps the treaty when the line is cut: loops, local journal, back-pressure.
 //!
-//! Start at [`Agent::start`]. Five loops share one [`table`]: the inbox brings intents, appliers
-//! bring them below, watchers see what became of them, reporters tell the hub, a heartbeat says
-//! that all this is alive. Each talks to one side only, so a dead hub stops no repair and a dead
+//! Start at [`Agent::start`]. Its loops share one [`table`]: the inbox brings intents, appliers
+//! bring them below, watchers see what became of them and what was born or warned of beside them,
+//! tokens of Pods are renewed, reporters tell the hub, a heartbeat says that all this is alive. Each talks to one side only, so a dead hub stops no repair and a dead
 //! site no heartbeat.
 //!
 //! Invariants: an intent is in the journal before it is acted on; nothing below is deleted or
@@ -13,6 +13,7 @@
 mod agent;
 mod apply;
 mod below;
+mod beside;
 mod failure;
 mod gap;
 mod guard;
@@ -25,6 +26,8 @@ mod limits;
 mod remove;
 mod report;
 mod table;
+mod token;
+mod warnings;
 
 pub use agent::{Agent, Setup};
 pub use heartbeat::{Facts, facts};

@@ -24,6 +24,10 @@ pub const APPLY_PAUSE_MAX: Duration = Duration::from_secs(300);
 pub const REPORT_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// An object that is being deleted below is looked at this often.
 pub const REMOVE_LOOK: Duration = Duration::from_secs(2);
+/// An object that waits for others to be tried looks again after this, should nobody wake it.
+pub const ORDER_LOOK: Duration = Duration::from_secs(2);
+/// So long the end of an object is waited for by those that go after it.
+pub const ORDER_PATIENCE: Duration = Duration::from_secs(30);
 /// A removal may be the first of a mass change: it is judged when no more have come for so long.
 pub const GUARD_SETTLE: Duration = Duration::from_millis(500);
 /// A lease interval outside of these is not believed.
@@ -44,3 +48,10 @@ pub const INVENTORY_PAUSE: Duration = Duration::from_secs(300);
 pub const INVENTORY_RETRY: Duration = Duration::from_secs(10);
 /// Strings of each list in an inventory.
 pub const INVENTORY_ITEMS: usize = 2000;
+/// Kinds and namespaces that are watched for what is born there; what is beyond comes up when the
+/// object beside it changes.
+pub const BESIDE_WATCHES_MAX: usize = 256;
+/// Longest message of a warning that travels up, in bytes.
+pub const WARNING_BYTES_MAX: usize = 512;
+/// A token that could not be renewed is asked for again after this.
+pub const TOKEN_RETRY: Duration = Duration::from_secs(20);

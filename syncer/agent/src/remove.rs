@@ -16,15 +16,26 @@ use crate::agent::Shared;
 use crate::apply::{fail, is_known};
 use crate::below::namespaces;
 use crate::failure::explain;
+use crate::guard;
 use crate::inbox::manifests;
-use crate::limits::REMOVE_LOOK;
+use crate::limits::{ORDER_LOOK, ORDER_PATIENCE, REMOVE_LOOK};
 use crate::table::{Entry, Standing};
+use crate::token;
 
-/// Takes an object away; comes back until it is gone and released.
+/// Takes an object away; comes back until it is gone and released. What needed it goes first: for
+/// as long as that takes, and no longer than it may be waited for.
 pub async fn run(shared: &Arc<Shared>, name: &Arc<str>, entry: &Entry) -> Outcome {
+    let now = shared.seams.clock.monotonic();
+    let counts = |name: &str, other: &Entry| {
+        guard::may_go(shared, name) && other.asked.is_none_or(|at| now < at + ORDER_PATIENCE)
+    };
+    if shared.table.lock().waits_to_leave(name, &counts) {
+        return Outcome::Again(ORDER_LOOK);
+    }
     match steps(shared, name, entry).await {
         Ok(outcome) => outcome,
         Err(error) => {
+            wake(shared, name);
             let pause = shared.work.retry(Arc::clone(name));
             let kind = entry.standing.place.resource().to_string();
             fail(shared, name, explain(&error, &kind), pause);
@@ -35,7 +46,17 @@ pub async fn run(shared: &Arc<Shared>, name: &Arc<str>, entry: &Entry) -> Outcom
 
 async fn steps(shared: &Arc<Shared>, name: &Arc<str>, entry: &Entry) -> Result<Outcome, Error> {
     if !is_gone(shared, name, entry).await? {
+        if let Some(entry) = shared.table.lock().get_mut(name) {
+            let now = shared.seams.clock.monotonic();
+            entry.asked.get_or_insert(now);
+        }
         return Ok(Outcome::Again(REMOVE_LOOK));
+    }
+    wake(shared, name);
+    if entry.standing.has_access
+        && let Some(spec) = intent(shared, name)
+    {
+        token::clear(shared, name, &spec).await?;
     }
     let namespace = entry.standing.place.namespace.to_string();
     let last = {
@@ -56,6 +77,17 @@ async fn steps(shared: &Arc<Shared>, name: &Arc<str>, entry: &Entry) -> Result<O
     Ok(if over { Outcome::Done } else { Outcome::Retry })
 }
 
+fn intent(shared: &Shared, name: &str) -> Option<ManifestSpec> {
+    let bytes = shared.journal.intent(name).ok().flatten()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// Those that wait for an object's end need not any more.
+fn wake(shared: &Shared, name: &Arc<str>) {
+    let next = shared.table.lock().left(name);
+    next.into_iter().for_each(|name| shared.work.add(name));
+}
+
 /// Whether nothing of ours is left; asks for its deletion when something is.
 async fn is_gone(shared: &Shared, name: &str, entry: &Entry) -> Result<bool, Error> {
     let place = &entry.standing.place;
@@ -71,9 +103,7 @@ async fn is_gone(shared: &Shared, name: &str, entry: &Entry) -> Result<bool, Err
         Err(error) if error.code() == 403 && was_never_let(&entry.standing) => return Ok(true),
         Err(error) => return Err(error),
     };
-    let intent = shared.journal.intent(name).ok().flatten();
-    let spec = intent.and_then(|bytes| serde_json::from_slice::<ManifestSpec>(&bytes).ok());
-    let line = spec.map_or(String::new(), |s| locator_line(&s.source));
+    let line = intent(shared, name).map_or(String::new(), |s| locator_line(&s.source));
     match ownership(&live, &shared.inbox, &entry.standing.locator, &line) {
         Ownership::Ours => {}
         Ownership::Foreign if is_known(entry, &live) => {}

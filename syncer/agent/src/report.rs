@@ -67,6 +67,7 @@ fn build(entry: &Entry) -> ManifestStatus {
         .as_ref()
         .and_then(|bytes| serde_json::from_slice(bytes).ok())
         .unwrap_or(Value::Null);
+    let extra = entry.extra.as_ref();
     ManifestStatus {
         applied_hash: standing.applied_hash.clone(),
         applied_generation: standing.applied_generation,
@@ -75,6 +76,10 @@ fn build(entry: &Entry) -> ManifestStatus {
         generation: entry.live_generation,
         replicas: entry.replicas,
         status,
+        related: extra
+            .and_then(|e| serde_json::from_slice(&e.related).ok())
+            .unwrap_or_default(),
+        events: extra.map(|e| e.events.clone()).unwrap_or_default(),
         digest: String::new(),
         observed: String::new(),
     }

@@ -10,10 +10,11 @@
 //! can be restored from the others: [`ownership`] accepts any of them, and the rendered object
 //! carries both marks, so the next apply writes a lost one again.
 
-use hanse_apis::sites::{Source, Target, names};
+use hanse_apis::sites::{ProjectionRuleSpec, Source, Target, names};
 use serde_json::{Value, json};
 
 use crate::digest::{base36, keyed};
+use crate::kinds;
 
 /// Shortest key that [`target`] should be given, in bytes.
 pub const KEY_BYTES: usize = 32;
@@ -28,9 +29,15 @@ fn namespace_hash(key: &[u8], cluster: &str, namespace: &str) -> String {
     base36(&keyed(key, &["namespace", cluster, namespace]))
 }
 
-/// Where an object of a tenant stands below.
+/// Where an object of a tenant stands below, by the rules for names that hold without others.
 #[must_use]
 pub fn target(key: &[u8], source: &Source) -> Target {
+    target_by(key, source, &ProjectionRuleSpec::default())
+}
+
+/// Where an object of a tenant stands below, and as what, by its kind's rule.
+#[must_use]
+pub fn target_by(key: &[u8], source: &Source, rule: &ProjectionRuleSpec) -> Target {
     let hash = base36(&keyed(
         key,
         &[
@@ -42,20 +49,48 @@ pub fn target(key: &[u8], source: &Source) -> Target {
             &source.name,
         ],
     ));
+    let prefix = match rule.names.prefix.as_str() {
+        "" => "h",
+        prefix => prefix,
+    };
+    let hashed = || format!("{prefix}-{hash}");
+    let mut target = Target {
+        name: hashed(),
+        locator: hash.clone(),
+        workspace: base36(&keyed(key, &["workspace", &source.cluster])),
+        group: rule.target.group.clone(),
+        version: rule.target.version.clone(),
+        resource: rule.target.resource.clone(),
+        ..Target::default()
+    };
     if source.namespace.is_empty() {
-        return Target {
-            name: format!("h-{hash}"),
-            locator: hash,
-            ..Target::default()
-        };
+        let own = kinds::row(&source.group, &source.resource).is_some_and(|row| row.own_name);
+        if own {
+            target.name = source.name.clone();
+        }
+        return target;
+    }
+    match rule.names.namespace.as_str() {
+        "Fixed" => {
+            target.namespace = rule.names.fixed.clone();
+            return target;
+        }
+        "Workspace" => {
+            let namespace = base36(&keyed(key, &["namespaces", &source.cluster]));
+            target.namespace = format!("h-{namespace}");
+            target.namespace_locator = namespace;
+            target.all_namespaces = true;
+            return target;
+        }
+        _ => {}
     }
     let namespace = namespace_hash(key, &source.cluster, &source.namespace);
-    Target {
-        namespace: format!("h-{namespace}"),
-        name: source.name.clone(),
-        locator: hash,
-        namespace_locator: namespace,
+    target.namespace = format!("h-{namespace}");
+    target.namespace_locator = namespace;
+    if rule.names.name != "Hash" {
+        target.name = source.name.clone();
     }
+    target
 }
 
 /// Name of the Manifest of an object in any inbox, and of its Projection: an unkeyed hash, since
@@ -85,10 +120,19 @@ pub fn locator_line(source: &Source) -> String {
     .to_string()
 }
 
-/// The locator of a namespace in clear.
+/// The locator of the namespace below in clear; without a namespace where it holds all of a
+/// workspace.
 #[must_use]
-pub fn namespace_locator_line(source: &Source) -> String {
-    json!({"cluster": source.cluster, "namespace": source.namespace}).to_string()
+pub fn namespace_locator_line(source: &Source, target: &Target) -> String {
+    match of_workspace(source, target) {
+        true => json!({"cluster": source.cluster}).to_string(),
+        false => json!({"cluster": source.cluster, "namespace": source.namespace}).to_string(),
+    }
+}
+
+/// Whether the namespace below holds all namespaces of a workspace: names are hashes there.
+fn of_workspace(source: &Source, target: &Target) -> bool {
+    target.all_namespaces && !source.namespace.is_empty()
 }
 
 /// Whose an object below is.
@@ -132,17 +176,24 @@ pub fn ownership(live: &Value, site: &str, locator: &str, line: &str) -> Ownersh
     }
 }
 
-/// The namespace object below for a tenant's namespace, marked like every object of ours.
+/// The namespace object below for a tenant's namespace, marked like every object of ours, and
+/// with what selectors of namespaces are translated to.
 #[must_use]
-pub fn namespace_object(target: &Target, site: &str, line: &str) -> Value {
+pub fn namespace_object(source: &Source, target: &Target, site: &str) -> Value {
+    let mut labels = json!({
+        names::SITE_LABEL: site, names::LOCATOR_LABEL: target.namespace_locator,
+    });
+    if !target.workspace.is_empty() {
+        labels[names::WORKSPACE_LABEL] = json!(target.workspace);
+        if !of_workspace(source, target) {
+            labels[names::NAMESPACE_LABEL] = json!(source.namespace);
+        }
+    }
     json!({
         "apiVersion": "v1", "kind": "Namespace",
         "metadata": {
-            "name": target.namespace,
-            "labels": {
-                names::SITE_LABEL: site, names::LOCATOR_LABEL: target.namespace_locator,
-            },
-            "annotations": {names::LOCATOR_ANNOTATION: line},
+            "name": target.namespace, "labels": labels,
+            "annotations": {names::LOCATOR_ANNOTATION: namespace_locator_line(source, target)},
         },
     })
 }
@@ -184,12 +235,63 @@ mod tests {
         ) {
             let mut seen = BTreeMap::new();
             for (cluster, namespace, name) in all {
-                let t = target(&[7; 32], &source(&cluster, &namespace, &name));
-                prop_assert!(t.name.len() <= 63 && t.namespace.len() <= 63);
-                let place = (t.namespace.clone(), t.name.clone());
-                prop_assert!(seen.insert(place, (cluster, namespace, name)).is_none());
+                for mode in ["Own", "Workspace", "Fixed"] {
+                    let mut rule = ProjectionRuleSpec::default();
+                    rule.names.namespace = mode.into();
+                    rule.names.fixed = "tenants".into();
+                    let t = target_by(&[7; 32], &source(&cluster, &namespace, &name), &rule);
+                    prop_assert!(t.name.len() <= 63 && t.namespace.len() <= 63);
+                    let place = (mode, t.namespace.clone(), t.name.clone());
+                    let of = (cluster.clone(), namespace.clone(), name.clone());
+                    prop_assert!(seen.insert(place, of).is_none());
+                }
             }
         }
+    }
+
+    #[test]
+    fn a_rule_says_where_and_as_what_an_object_stands() {
+        let s = source("c", "n", "web");
+        let rule = |names: Value| -> ProjectionRuleSpec {
+            let to = json!({"group": "x.io", "version": "v2", "resource": "webs"});
+            let spec = json!({"resource": "r", "names": names, "target": to});
+            serde_json::from_value(spec).unwrap()
+        };
+        let key = [1; 32];
+        let t = target_by(
+            &key,
+            &s,
+            &rule(json!({"namespace": "Fixed", "fixed": "shared"})),
+        );
+        assert_eq!(
+            (t.namespace.as_str(), t.namespace_locator.as_str()),
+            ("shared", "")
+        );
+        assert_eq!(t.name, format!("h-{}", t.locator));
+        assert_eq!((t.group.as_str(), t.resource.as_str()), ("x.io", "webs"));
+        let t = target_by(&key, &s, &rule(json!({"name": "Hash", "prefix": "db"})));
+        assert!(t.name.starts_with("db-") && t.namespace == target(&key, &s).namespace);
+        let whole = rule(json!({"namespace": "Workspace"}));
+        let (a, b) = (
+            target_by(&key, &s, &whole),
+            target_by(&key, &source("c", "m", "web"), &whole),
+        );
+        assert!(a.namespace == b.namespace && a.name != b.name);
+        assert_ne!(
+            a.namespace,
+            target_by(&key, &source("d", "n", "web"), &whole).namespace
+        );
+        assert_eq!(namespace_locator_line(&s, &a), r#"{"cluster":"c"}"#);
+        let crd = Source {
+            group: "apiextensions.k8s.io".into(),
+            resource: "customresourcedefinitions".into(),
+            ..source("c", "", "things.example.com")
+        };
+        assert_eq!(
+            target(&key, &crd).name,
+            "things.example.com",
+            "its name is what it is"
+        );
     }
 
     #[test]

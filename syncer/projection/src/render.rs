@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::kinds::{self, KindRow};
 use crate::names::locator_line;
+use crate::steps::{Edit, Steps};
 
 /// Everything that decides what a site gets.
 pub struct Render<'a> {
@@ -67,6 +68,14 @@ fn metadata(r: &Render<'_>) -> Value {
 #[must_use]
 pub fn dress(body: &Value, source: &Source, target: &Target, site: &str) -> Value {
     let mut out = body.clone();
+    // By what it is below: a rule may call it something else there.
+    let row = match target.resource.is_empty() {
+        true => kinds::row(&source.group, &source.resource),
+        false => kinds::row(&target.group, &target.resource),
+    };
+    if let Some(row) = row.filter(|_| !target.workspace.is_empty()) {
+        keep_to_workspace(&mut out, row, &target.workspace);
+    }
     let Some(map) = out.as_object_mut() else {
         return out;
     };
@@ -115,17 +124,58 @@ fn without_nulls(value: &Value) -> Value {
 
 fn drop_allocated(object: &mut Value, row: &KindRow) {
     for (path, kept) in row.allocated {
-        let (parents, last) = path.rsplit_once('.').unwrap_or(("", path));
-        let pointer: String = parents
-            .split('.')
-            .filter(|s| !s.is_empty())
-            .map(|s| format!("/{s}"))
-            .collect();
-        if let Some(map) = object.pointer_mut(&pointer).and_then(Value::as_object_mut)
-            && map.get(last).is_some_and(|v| kept.is_empty() || v != kept)
-        {
-            map.remove(last);
-        }
+        let Ok(steps) = Steps::parse(path) else {
+            continue;
+        };
+        let drop: Result<(), ()> = steps.edit(object, &mut |found| {
+            Ok(match found {
+                Some(value) if kept.is_empty() || value != kept => Edit::Remove,
+                _ => Edit::Keep,
+            })
+        });
+        // Nobody asked here fails.
+        debug_assert!(drop.is_ok());
+    }
+}
+
+/// Selectors of namespaces mean those of the tenant's own workspace, by the tenant's names: an
+/// empty one would mean everybody's here. `kube-system` is the site's own.
+fn keep_to_workspace(object: &mut Value, row: &KindRow, workspace: &str) {
+    const NAME: &str = "kubernetes.io/metadata.name";
+    for path in row.peers {
+        let Ok(steps) = Steps::parse(path) else {
+            continue;
+        };
+        let kept: Result<(), ()> = steps.edit(object, &mut |found| {
+            let Some(selector) = found else {
+                return Ok(Edit::Keep);
+            };
+            let mut selector = selector.clone();
+            if selector["matchLabels"][NAME] == "kube-system" {
+                return Ok(Edit::Keep);
+            }
+            if let Some(labels) = selector["matchLabels"].as_object_mut()
+                && let Some(name) = labels.remove(NAME)
+            {
+                labels.insert(names::NAMESPACE_LABEL.into(), name);
+            }
+            for rule in selector["matchExpressions"]
+                .as_array_mut()
+                .into_iter()
+                .flatten()
+            {
+                if rule["key"] == NAME {
+                    rule["key"] = json!(names::NAMESPACE_LABEL);
+                }
+            }
+            selector["matchLabels"][names::WORKSPACE_LABEL] = json!(workspace);
+            // Looking into them has made members that were not there.
+            if let Some(map) = selector.as_object_mut() {
+                map.retain(|_, v| !v.is_null());
+            }
+            Ok(Edit::Set(selector))
+        });
+        debug_assert!(kept.is_ok());
     }
 }
 
@@ -232,6 +282,41 @@ mod tests {
         assert_eq!(
             out["spec"],
             json!({"clusterIP": "None", "ports": [{"port": 80}]})
+        );
+    }
+
+    #[test]
+    fn a_policy_means_the_namespaces_of_its_workspace() {
+        let s = source("networking.k8s.io", "networkpolicies");
+        let t = target(&[3; 32], &s);
+        let body = json!({"spec": {"ingress": [{"from": [
+            {"namespaceSelector": {}}, {"podSelector": {}},
+            {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}},
+            {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}},
+        ]}]}});
+        let out = dress(&body, &s, &t, "site-x");
+        let from = &out["spec"]["ingress"][0]["from"];
+        let own = json!({"sites.hanse.dev/workspace": t.workspace});
+        assert_eq!(from[0], json!({"namespaceSelector": {"matchLabels": own}}));
+        assert_eq!(from[1], json!({"podSelector": {}}));
+        let shop = &from[2]["namespaceSelector"]["matchLabels"];
+        assert_eq!(shop["sites.hanse.dev/namespace"], "shop");
+        assert_eq!(shop.as_object().unwrap().len(), 2);
+        assert_eq!(from[3], body["spec"]["ingress"][0]["from"][3]);
+    }
+
+    #[test]
+    fn a_job_travels_without_what_its_server_made() {
+        let s = source("batch", "jobs");
+        let made = "batch.kubernetes.io/controller-uid";
+        let job = json!({"spec": {
+            "selector": {"matchLabels": {made: "u"}},
+            "template": {"metadata": {"labels": {made: "u", "controller-uid": "u", "app": "x"}}},
+        }});
+        let out = rendered(&job, &s, None);
+        assert_eq!(
+            out["spec"],
+            json!({"template": {"metadata": {"labels": {"app": "x"}}}})
         );
     }
 

@@ -24,6 +24,9 @@ use crate::request::{Request, Resource};
 /// Decides about a request before it is served.
 pub type Intercept = Box<dyn FnMut(&Request) -> Option<Error> + Send>;
 
+/// Answers what is posted to one path.
+pub type Answer = Box<dyn Fn(&Value) -> Result<Value> + Send>;
+
 /// Answers a creation that is not stored: its body, all objects of another kind, the version.
 pub type Review = Box<dyn Fn(&Value, &[&Value], u64) -> Value + Send>;
 
@@ -54,6 +57,7 @@ struct State {
     epoch: u64,
     intercept: Option<Intercept>,
     reviews: BTreeMap<String, (String, Review)>,
+    answers: BTreeMap<String, Answer>,
     writes: u64,
 }
 
@@ -116,6 +120,12 @@ impl Fake {
         state.reviews.insert(resource.path(""), (of, review));
     }
 
+    /// Answers what is posted to a path from now on: a subresource that is not stored.
+    pub fn answer(&self, path: &str, answer: Answer) {
+        let mut state = self.inner.state.lock();
+        state.answers.insert(path.to_owned(), answer);
+    }
+
     /// Asks before each request from now on.
     pub fn intercept(&self, intercept: Option<Intercept>) {
         self.inner.state.lock().intercept = intercept;
@@ -145,6 +155,9 @@ impl Fake {
             let of = state.objects.iter().filter(|(key, _)| key.1 == *of);
             let objects: Vec<&Value> = of.map(|(_, object)| object).collect();
             return Ok(review(&body, &objects, state.version));
+        }
+        if let Some(answer) = state.answers.get(&request.path) {
+            return answer(&serde_json::from_slice(&request.body).unwrap_or_default());
         }
         let address = state.address(&request.path)?;
         let body: Value = if request.body.is_empty() {

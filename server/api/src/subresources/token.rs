@@ -1,8 +1,10 @@
-//! `serviceaccounts/NAME/token`: tokens on request.
+//! `serviceaccounts/NAME/token`: tokens on request; `manifests/NAME/token`: tokens of the
+//! ServiceAccounts that a Manifest names, for Pods at a site.
 //!
 //! Start at [`create`]. A token is bound to the account's uid and, if asked, to a Secret's; it is
 //! good as long as both exist, which is looked up on each use in `hanse-auth` (SA-02 to SA-07).
 
+use hanse_apis::sites::{Access, Source};
 use hanse_auth::token::{Private, Reference, Wanted};
 use hanse_cache::Object;
 use hanse_json::{Value, get, get_array, get_i64, get_str, json, set};
@@ -42,8 +44,13 @@ pub fn create(service: &Inner, call: &Call<'_>, target: &Target, body: &[u8]) ->
     }
     let key = target.key(call, call.info.name)?;
     let missing = || Status::not_found(&target.group_resource(), call.info.name);
-    let account = service.hub.get(&key).ok_or_else(missing)?;
+    let named = service.hub.get(&key).ok_or_else(missing)?;
+    let account = match hanse_apis::sites::mints(&target.def.group, &target.def.plural) {
+        true => of_manifest(service, &named, &request)?,
+        false => named,
+    };
     identify(&request, &account)?;
+    let key = account.key().clone();
     let seconds = get_i64(&request, &["spec", "expirationSeconds"]).unwrap_or(SECONDS_DEFAULT);
     judge(seconds)?;
     let secret = bound_secret(service, call, &request)?;
@@ -96,6 +103,41 @@ pub fn create(service: &Inner, call: &Call<'_>, target: &Target, body: &[u8]) ->
     );
     set(&mut request, &["kind"], "TokenRequest".into());
     Ok(answer_document(201, &request, &output))
+}
+
+/// The account of a Manifest's source that the request names: one of those that the Manifest
+/// gives its Pods, and no other.
+fn of_manifest(service: &Inner, manifest: &Object, request: &Value) -> Result<Object> {
+    let read = |path: &[&str]| manifest.raw(path);
+    let source: Option<Source> =
+        read(&["spec", "source"]).and_then(|raw| serde_json::from_slice(raw).ok());
+    let access: Option<Access> =
+        read(&["spec", "access"]).and_then(|raw| serde_json::from_slice(raw).ok());
+    let (source, access) = (source.unwrap_or_default(), access.unwrap_or_default());
+    let name = meta_text(request, "name").unwrap_or_default();
+    let resource = GroupResource::new("", "serviceaccounts");
+    if manifest.is_deleting() || !access.accounts.iter().any(|account| account == name) {
+        let why = format!(
+            "Manifest {} names no such ServiceAccount",
+            manifest.key().name
+        );
+        return Err(Status::forbidden(&resource, name, &why));
+    }
+    let seconds = get_i64(request, &["spec", "expirationSeconds"]).unwrap_or(SECONDS_DEFAULT);
+    let audiences = get_array(request, &["spec", "audiences"]);
+    let own: Vec<&str> = Some(access.audience.as_str())
+        .into_iter()
+        .filter(|a| !a.is_empty())
+        .collect();
+    let given: Vec<&str> = audiences.iter().filter_map(Value::as_str).collect();
+    if seconds > access.seconds || given != own {
+        let why = "the token is to live longer, or for another audience, than the Manifest says";
+        return Err(Status::forbidden(&resource, name, why));
+    }
+    let view = service.authorizer.view();
+    let of = &view.resources().service_accounts;
+    let found = view.get(of, &source.cluster, &source.namespace, name);
+    found.ok_or_else(|| Status::not_found(&resource, name))
 }
 
 fn reference(object: &Object) -> Reference {

@@ -24,10 +24,13 @@ mod bodies;
 mod dependencies;
 mod joining;
 mod placing;
+mod projection;
 mod rule_01;
 mod rule_03;
 mod rule_05;
 mod rule_06;
+mod rule_08;
+mod rule_09;
 mod rule_11;
 mod rule_12;
 
@@ -182,6 +185,48 @@ impl World {
         self.wait(2).await;
     }
 
+    async fn rule(&self, spec: Value) {
+        let rule = json!({
+            "apiVersion": "sites.hanse.dev/v1alpha1", "kind": "ProjectionRule",
+            "metadata": {"name": "rule", "generation": 1}, "spec": spec,
+        });
+        self.create(HOME, &self.sites.ids.rules, rule).await;
+        self.wait(1).await;
+    }
+
+    /// An object of a kind that nobody knows.
+    async fn thing(&self, name: &str, rest: Value) -> ResourceId {
+        let of = ResourceId::new("example.com", "things", "identity");
+        let mut value = json!({
+            "apiVersion": "example.com/v1", "kind": "Thing",
+            "metadata": {"name": name, "namespace": "default", "generation": 1},
+        });
+        for (key, part) in rest.as_object().unwrap() {
+            value[key] = part.clone();
+        }
+        self.create(HOME, &of, value).await;
+        self.wait(1).await;
+        of
+    }
+
+    /// Plays the syncer: what the Manifest of an object reports.
+    async fn report(&self, inbox: &str, status: Value) {
+        let view = self.sites.tenancy.view();
+        for manifest in view.list_cluster(&self.sites.ids.manifests, inbox) {
+            self.change(&manifest, |m| {
+                m["status"] = json!({
+                    "appliedHash": m["spec"]["hash"], "state": "Applied", "generation": 1,
+                    "appliedGeneration": m["spec"]["source"]["generation"],
+                });
+                for (key, part) in status.as_object().unwrap() {
+                    m["status"][key] = part.clone();
+                }
+            })
+            .await;
+        }
+        self.wait(1).await;
+    }
+
     async fn deployment(&self, name: &str, replicas: i64) -> ResourceId {
         let of = ResourceId::new("apps", "deployments", "identity");
         let value = json!({
@@ -237,6 +282,10 @@ impl World {
         }
         self.wait(1).await;
     }
+}
+
+fn things() -> Value {
+    json!([{"group": "example.com", "resource": "things"}])
 }
 
 fn everything() -> Value {

@@ -17,12 +17,15 @@ use hanse_projection::{Render, content_hash, render};
 use hanse_seams::{Seams, Simulation};
 use serde_json::{Value, json};
 
+mod order;
 mod rule_01;
 mod rule_02;
 mod rule_03;
 mod rule_05;
 mod rule_06;
 mod rule_07;
+mod rule_08;
+mod rule_09;
 mod rule_11;
 
 const INBOX: &str = "site-0123456789abcdef";
@@ -96,13 +99,22 @@ impl World {
         spec: Value,
         change: impl Fn(&mut ManifestSpec),
     ) -> String {
-        let source = source(namespace, name);
-        let target = target(&[5; 32], &source);
         let object = json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}},
             "spec": spec,
         });
+        self.send(source(namespace, name), object, change).await
+    }
+
+    /// Puts an intent of any kind into the inbox.
+    async fn send(
+        &self,
+        source: Source,
+        object: Value,
+        change: impl Fn(&mut ManifestSpec),
+    ) -> String {
+        let target = target(&[5; 32], &source);
         let object = render(&Render {
             object: &object,
             source: &source,
