@@ -14,6 +14,7 @@ use hanse_apis::sites::{
 };
 use hanse_cache::{ClusterName, DocumentError, Object, ObjectKey};
 use hanse_projection::aggregate::{Of, Told};
+use hanse_projection::expr::Fuel;
 use hanse_projection::names::object_name;
 use hanse_projection::render::at;
 use hanse_projection::{Rule, kinds, line};
@@ -280,6 +281,7 @@ impl Work<'_> {
         let Some(value) = self.object.as_ref().map(Object::value) else {
             return Ok(Vec::new());
         };
+        self.told.fuel = Fuel::for_sites(wanted.sites.len());
         let shares = self.shares(wanted, &value);
         let mut assigned = Vec::new();
         for (site, place) in &wanted.sites {
@@ -499,7 +501,10 @@ impl Work<'_> {
             object: &value,
             rule: Some(&rule),
         };
-        let mut up = Told::default();
+        let mut up = Told {
+            fuel: Fuel::for_sites(self.parts.len()),
+            ..Told::default()
+        };
         for part in &mut self.parts {
             part.raise(&of, &mut up);
         }

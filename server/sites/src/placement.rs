@@ -158,8 +158,9 @@ fn decided(
         .collect();
     let candidates: Vec<&Candidate> = candidates.iter().map(|c| &**c).collect();
     let key = placement.key();
+    let below = sites.as_below(&key.cluster, &policy.spec);
     let request = Request {
-        spec: &policy.spec,
+        spec: &below,
         identity: &format!("{}/{}", key.cluster, key.name),
         now: sites.seconds(),
         previous,

@@ -6,11 +6,13 @@
 //! rule's change wakes them all; a rule in a tenant's own workspace decides nothing about what is
 //! not the tenant's ([`is_of_site`]).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hanse_apis::sites::{
-    self, Condition, ObjectSelector, ProjectionRuleSpec, ProjectionRuleStatus, set_condition,
+    self, Condition, ObjectSelector, PlacementSpec, ProjectionRuleSpec, ProjectionRuleStatus,
+    set_condition,
 };
 use hanse_cache::{ClusterName, DocumentError, Object, ObjectKey, Scope};
 use hanse_projection::Rule;
@@ -111,6 +113,32 @@ impl Sites {
         made
     }
 
+    /// A Placement's spec with its kinds as they are called below: what a site must serve.
+    pub(crate) fn as_below<'s>(
+        &self,
+        cluster: &ClusterName,
+        spec: &'s PlacementSpec,
+    ) -> Cow<'s, PlacementSpec> {
+        let mut out = Cow::Borrowed(spec);
+        let hub = self.tenancy.view().hub();
+        if hub.count(&self.ids.rules, &Scope::Wildcard) == 0 {
+            return out;
+        }
+        for (i, object) in spec.objects.iter().enumerate() {
+            let Some(of) = self.resource_in(cluster, &object.group, &object.resource) else {
+                continue;
+            };
+            let rule = self.rule(&ObjectKey::new(&of, cluster, "", ""));
+            let to = &rule.spec.target;
+            if !to.resource.is_empty() {
+                let object = &mut out.to_mut().objects[i];
+                object.group.clone_from(&to.group);
+                object.resource.clone_from(&to.resource);
+            }
+        }
+        out
+    }
+
     /// Wakes whatever a rule may concern.
     pub(crate) fn rule_changed(&self, rule: &Object) {
         let view = self.tenancy.view();
@@ -125,8 +153,9 @@ impl Sites {
             let names = |o: &ObjectSelector| o.group == spec.group && o.resource == spec.resource;
             let follows = placement.text(&["spec", "dependencies"]).is_some();
             if follows || objects.iter().any(names) {
-                let name = Arc::clone(&key.name);
-                self.add(Key::Spread(key.cluster.clone(), name));
+                let (cluster, name) = (key.cluster.clone(), Arc::clone(&key.name));
+                self.add(Key::Placement(cluster.clone(), Arc::clone(&name)));
+                self.add(Key::Spread(cluster, name));
             }
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hanse_apis::sites::names;
 use hanse_client::{Follow, List, Notice, Resource};
-use hanse_projection::{kinds, owned, render};
+use hanse_projection::{digest16, kinds, owned, render};
 use serde_json::Value;
 
 use crate::agent::Shared;
@@ -147,17 +147,30 @@ fn observe(shared: &Shared, resource: &Resource, object: &Value) {
     note_status(shared, &name, object);
 }
 
+/// An object's status as JSON; empty when there is none, or one that is too long to travel.
+pub fn status_of(object: &Value) -> Bytes {
+    match object.get("status") {
+        Some(Value::Null) | None => Bytes::new(),
+        Some(status) => {
+            let text = Bytes::from(status.to_string());
+            if text.len() > STATUS_BYTES_MAX {
+                Bytes::new()
+            } else {
+                text
+            }
+        }
+    }
+}
+
+/// What a status digests to.
+pub fn digest_of(status: &[u8]) -> [u8; 16] {
+    digest16(&[&String::from_utf8_lossy(status)])
+}
+
 /// Keeps an object's status and asks for a report when it changed.
 pub fn note_status(shared: &Shared, name: &Arc<str>, object: &Value) {
-    let status = match object.get("status") {
-        Some(Value::Null) | None => Bytes::new(),
-        Some(status) => Bytes::from(status.to_string()),
-    };
-    let status = if status.len() > STATUS_BYTES_MAX {
-        Bytes::new()
-    } else {
-        status
-    };
+    let status = status_of(object);
+    let digest = digest_of(&status);
     let generation = object["metadata"]["generation"].as_i64().unwrap_or(0);
     let changed = {
         let mut table = shared.table.lock();
@@ -171,10 +184,12 @@ pub fn note_status(shared: &Shared, name: &Arc<str>, object: &Value) {
         let place = &entry.standing.place;
         let row = kinds::row(&place.group, &place.plural).and_then(|r| r.replicas);
         let replicas = render::at(object, row.unwrap_or("spec.replicas")).and_then(Value::as_i64);
-        let changed = entry.status.as_ref() != Some(&status)
-            || entry.live_generation != generation
-            || entry.replicas != replicas;
-        entry.status = Some(status);
+        let other = entry.status_digest != Some(digest);
+        let changed = other || entry.live_generation != generation || entry.replicas != replicas;
+        if other {
+            entry.status = Some(status);
+            entry.status_digest = Some(digest);
+        }
         entry.live_generation = generation;
         entry.replicas = replicas;
         if changed && entry.standing.comes_up {
@@ -199,6 +214,7 @@ fn gone(shared: &Shared, resource: &Resource, object: &Value) {
         }
         entry.dirty = true;
         entry.status = Some(Bytes::new());
+        entry.status_digest = Some(digest_of(b""));
     }
     shared.work.add(Arc::clone(&name));
     shared.reports.add(name);

@@ -2,8 +2,8 @@
 //!
 //! Start at [`Agent::start`]. Its loops share one [`table`]: the inbox brings intents, appliers
 //! bring them below, watchers see what became of them and what was born or warned of beside them,
-//! tokens of Pods are renewed, reporters tell the hub, a heartbeat says that all this is alive. Each talks to one side only, so a dead hub stops no repair and a dead
-//! site no heartbeat.
+//! tokens of Pods are renewed, reporters tell the hub, a heartbeat says that all this is alive.
+//! Each talks to one side only, so a dead hub stops no repair and a dead site no heartbeat.
 //!
 //! Invariants: an intent is in the journal before it is acted on; nothing below is deleted or
 //! taken that does not carry our marks; an object that cannot be applied waits alone; nothing is

@@ -1,17 +1,19 @@
 //! The way up: the latest of each object, once, when it differs from what the hub has.
 //!
 //! Invariant: a report that the hub has taken is never sent again; while the hub is away reports
-//! pile up one deep for each object, because only its key waits.
+//! pile up one deep for each object, because only its key waits. A status is held until it is told.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hanse_apis::sites::ManifestStatus;
-use hanse_client::PatchKind;
+use hanse_client::{Error, PatchKind};
 use hanse_projection::content_hash;
 use hanse_reconcile::Outcome;
 use serde_json::{Value, json};
 
 use crate::agent::Shared;
+use crate::below;
 use crate::inbox::manifests;
 use crate::table::Entry;
 
@@ -24,10 +26,20 @@ pub async fn reconcile(shared: Arc<Shared>, name: Arc<str>) -> Outcome {
         return Outcome::Done;
     }
     let mut status = build(&entry);
-    let hash = content_hash(&json!(status));
+    let hash = content_hash(&json!([status, entry.status_digest]));
     if hash == entry.standing.reported {
+        told(&shared, &name, &entry);
         return Outcome::Done;
     }
+    status.status = match text(&shared, &name, &entry).await {
+        Ok(Some(text)) => serde_json::from_slice(&text).unwrap_or(Value::Null),
+        // It changed meanwhile, which asks for a report of its own.
+        Ok(None) => return Outcome::Retry,
+        Err(error) => {
+            tracing::debug!(%name, %error, "a status cannot be read again");
+            return Outcome::Retry;
+        }
+    };
     status.observed = shared.now();
     status.digest.clone_from(&hash);
     let patch = json!([{"op": "add", "path": "/status", "value": status}]);
@@ -40,6 +52,7 @@ pub async fn reconcile(shared: Arc<Shared>, name: Arc<str>) -> Outcome {
             if let Some(entry) = shared.table.lock().get_mut(&name) {
                 entry.standing.reported = hash;
             }
+            told(&shared, &name, &entry);
             shared.remember(&name);
             Outcome::Done
         }
@@ -51,22 +64,52 @@ pub async fn reconcile(shared: Arc<Shared>, name: Arc<str>) -> Outcome {
     }
 }
 
+/// The text of a status that was told is let go, unless it changed meanwhile.
+fn told(shared: &Shared, name: &str, before: &Entry) {
+    if let Some(entry) = shared.table.lock().get_mut(name)
+        && entry.status_digest == before.status_digest
+    {
+        entry.status = None;
+    }
+}
+
+/// The text of an object's status: kept since it was seen, or read again; `None` when it is
+/// another one by now.
+async fn text(shared: &Shared, name: &Arc<str>, entry: &Entry) -> Result<Option<Bytes>, Error> {
+    if let Some(text) = &entry.status {
+        return Ok(Some(text.clone()));
+    }
+    if entry.status_digest.is_none() {
+        return Ok(Some(Bytes::new()));
+    }
+    let place = &entry.standing.place;
+    let resource = place.resource();
+    let live = shared
+        .site
+        .find(&resource, &place.namespace, &place.name)
+        .await?;
+    let text = below::status_of(&live.unwrap_or_default());
+    if Some(below::digest_of(&text)) == entry.status_digest {
+        return Ok(Some(text));
+    }
+    if let Some(entry) = shared.table.lock().get_mut(name) {
+        entry.status_digest = Some(below::digest_of(&text));
+        entry.status = Some(text);
+    }
+    Ok(None)
+}
+
 /// Whether there is something to tell: an error, or how an object stands that was seen. After a
 /// restart that takes a first look, since statuses are not in the journal.
 fn is_told(entry: &Entry) -> bool {
     match entry.standing.applied_hash.is_empty() {
         true => entry.standing.error.is_some(),
-        false => entry.status.is_some(),
+        false => entry.status_digest.is_some(),
     }
 }
 
 fn build(entry: &Entry) -> ManifestStatus {
     let standing = &entry.standing;
-    let status: Value = entry
-        .status
-        .as_ref()
-        .and_then(|bytes| serde_json::from_slice(bytes).ok())
-        .unwrap_or(Value::Null);
     let extra = entry.extra.as_ref();
     ManifestStatus {
         applied_hash: standing.applied_hash.clone(),
@@ -75,7 +118,7 @@ fn build(entry: &Entry) -> ManifestStatus {
         error: standing.error.clone(),
         generation: entry.live_generation,
         replicas: entry.replicas,
-        status,
+        status: Value::Null,
         related: extra
             .and_then(|e| serde_json::from_slice(&e.related).ok())
             .unwrap_or_default(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hanse_apis::sites::{ApplyError, BelowEvent, LabelSelector, ManifestSpec};
 use hanse_client::Resource;
-use hanse_projection::kinds;
+use hanse_projection::{digest16, kinds};
 use serde::{Deserialize, Serialize};
 
 /// Where an object stands below.
@@ -44,6 +44,18 @@ impl Place {
             namespace: Box::from(spec.target.namespace.as_str()),
             name: Box::from(spec.target.name.as_str()),
         }
+    }
+
+    /// A digest that no other place has.
+    fn digest(&self) -> [u8; 16] {
+        let parts = [
+            &self.group,
+            &self.version,
+            &self.plural,
+            &self.namespace,
+            &self.name,
+        ];
+        digest16(&parts.map(|p| &**p))
     }
 
     /// The resource.
@@ -115,8 +127,11 @@ pub struct Entry {
     pub live_generation: i64,
     /// Replicas that the object below asks for.
     pub replicas: Option<i64>,
-    /// Its status below, as JSON; `None` before it was first seen.
+    /// Its status below, as JSON, until it is told: then only what it digests to is kept, because
+    /// statuses are most of what an agent would hold otherwise.
     pub status: Option<Bytes>,
+    /// What its status below digests to; `None` before it was first seen.
+    pub status_digest: Option<[u8; 16]>,
     /// Whether it was told since the watch below last started over.
     pub seen: bool,
     /// What few objects have beside.
@@ -159,7 +174,8 @@ type Lines = BTreeMap<Box<str>, BTreeSet<(i64, Arc<str>)>>;
 #[derive(Default)]
 pub struct Table {
     entries: BTreeMap<Arc<str>, Entry>,
-    by_place: BTreeMap<Place, Arc<str>>,
+    /// By the digest of the place, which is smaller.
+    by_place: BTreeMap<[u8; 16], Arc<str>>,
     open: Lines,
     leaving: Lines,
 }
@@ -186,13 +202,13 @@ impl Table {
         let name: Arc<str> = Arc::from(name);
         if let Some(old) = self.entries.get(&name) {
             let old = old.standing.clone();
-            self.by_place.remove(&old.place);
+            self.by_place.remove(&old.place.digest());
             take_out(&mut self.open, &old, &name);
             take_out(&mut self.leaving, &old, &name);
         }
         let standing = &entry.standing;
         self.by_place
-            .insert(standing.place.clone(), Arc::clone(&name));
+            .insert(standing.place.digest(), Arc::clone(&name));
         let lines = match standing.removing {
             true if !standing.applied_hash.is_empty() => Some(&mut self.leaving),
             false if standing.applied_hash != standing.hash => Some(&mut self.open),
@@ -211,12 +227,9 @@ impl Table {
         let (standing, key) = (&entry.standing, Arc::from(name));
         take_out(&mut self.open, standing, &key);
         take_out(&mut self.leaving, standing, &key);
-        if self
-            .by_place
-            .get(&entry.standing.place)
-            .is_some_and(|n| **n == *name)
-        {
-            self.by_place.remove(&entry.standing.place);
+        let place = entry.standing.place.digest();
+        if self.by_place.get(&place).is_some_and(|n| **n == *name) {
+            self.by_place.remove(&place);
         }
         Some(entry)
     }
@@ -307,7 +320,7 @@ impl Table {
 
     /// The Manifest that may write at a place.
     pub fn at(&self, place: &Place) -> Option<Arc<str>> {
-        self.by_place.get(place).cloned()
+        self.by_place.get(&place.digest()).cloned()
     }
 
     /// All objects in the order of their names.

@@ -7,7 +7,7 @@
 use hanse_cel::{Binding, Budget, DeclType, Decls, Env, Program, limits};
 use serde_json::Value;
 
-use crate::limits::{INPUT_BYTES_MAX, TURN_COST};
+use crate::limits::{INPUT_BYTES_MAX, SITE_COST, TURN_COST};
 
 /// What the expressions of one turn may still cost.
 #[derive(Debug)]
@@ -16,6 +16,15 @@ pub struct Fuel(u64);
 impl Default for Fuel {
     fn default() -> Self {
         Self(TURN_COST)
+    }
+}
+
+impl Fuel {
+    /// What a turn over so many sites may cost: a little more for each.
+    #[must_use]
+    pub fn for_sites(sites: usize) -> Self {
+        let sites = u64::try_from(sites).unwrap_or(u64::MAX);
+        Self(TURN_COST.saturating_add(sites.saturating_mul(SITE_COST)))
     }
 }
 

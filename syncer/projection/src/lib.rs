@@ -29,6 +29,6 @@ pub mod why;
 
 pub use aggregate::{SiteView, aggregate};
 pub use contact::{Contact, contact};
-pub use digest::content_hash;
+pub use digest::{content_hash, digest16};
 pub use render::{Render, dress, render};
 pub use rule::Rule;

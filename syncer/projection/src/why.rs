@@ -11,7 +11,7 @@ use hanse_apis::sites::{
 };
 use serde_json::Value;
 
-use crate::expr::cut;
+use crate::expr::{Expression, Fuel, cut};
 use crate::kinds;
 use crate::references::references;
 
@@ -354,8 +354,13 @@ fn misses(facts: &Facts, placement: &Value) -> Result<(), (usize, String)> {
                 format!("does not name the namespace {}", facts.namespace),
             ));
         }
-        let fits = o.selector.matches(&labels);
-        (!fits).then(|| (2, "asks for other labels".to_owned()))
+        if !o.names.is_empty() && !o.names.contains(&facts.name) {
+            return Some((2, format!("does not name {:?}", facts.name)));
+        }
+        if !o.selector.matches(&labels) {
+            return Some((3, "asks for other labels".to_owned()));
+        }
+        expression(&o.expression, facts.object.as_ref()).map(|why| (4, why))
     };
     let all: Vec<Option<(usize, String)>> = spec.objects.iter().map(miss).collect();
     match all.iter().any(Option::is_none) {
@@ -365,6 +370,26 @@ fn misses(facts: &Facts, placement: &Value) -> Result<(), (usize, String)> {
             .flatten()
             .max_by_key(|(near, _)| *near)
             .unwrap_or((0, "selects nothing".into()))),
+    }
+}
+
+/// Why an expression does not select the object.
+fn expression(text: &str, object: Option<&Value>) -> Option<String> {
+    if text.is_empty() {
+        return None;
+    }
+    let made = Expression::compile(text, &["object"]);
+    let said = made.and_then(|e| {
+        e.run(
+            &[object.unwrap_or(&Value::Null)],
+            &mut Fuel::default(),
+            true,
+        )
+    });
+    match said {
+        Ok(Value::Bool(true)) => None,
+        Ok(_) => Some(format!("asks for {text:?}, which is not true of it")),
+        Err(error) => Some(format!("asks for {text:?}, which fails: {error}")),
     }
 }
 
