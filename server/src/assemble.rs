@@ -34,7 +34,7 @@ use crate::audit_log::Rotating;
 use crate::config::Config;
 use crate::kubeconfig::{self, Admin, KCP_ADMIN, Layout, SHARD_ADMIN, USER};
 use crate::pki::Pki;
-use crate::process;
+use crate::{packing, process};
 
 /// Issuer of service account tokens, and their audience.
 const ISSUER: &str = "https://kcp.default.svc";
@@ -108,6 +108,8 @@ pub async fn assemble(
     let mut tasks = controllers::start(&hub, seams, config, stop);
     tasks.push(seams.spawn("endings", Endings::new(&service).run(stop.clone())));
     tasks.push(seams.spawn("sites", sites.run(stop.clone())));
+    let packing = packing::run(hub.clone(), seams.clone(), stop.clone());
+    tasks.push(seams.spawn("packing", packing));
     tasks.extend(Controllers::new(tenancy).start(stop));
     Ok(Server { service, tasks })
 }

@@ -11,6 +11,7 @@ mod config;
 mod exit;
 mod flags;
 mod kubeconfig;
+mod packing;
 mod pki;
 mod process;
 mod serve;

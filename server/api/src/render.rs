@@ -62,13 +62,15 @@ impl Renderer {
         if !self.bare_items {
             return self.object_into(object, out);
         }
-        let slices = object.slices();
-        if self.is_verbatim(object)
-            && let Some((before, head)) = without_kind(slices.head, &self.def)
-        {
+        let bare = |slices: Slices<'_>| {
+            let (before, head) = without_kind(slices.head, &self.def)?;
             out.push(b'{');
             out.extend_from_slice(before);
-            return Slices { head, ..slices }.write(out);
+            Slices { head, ..slices }.write(out);
+            Some(())
+        };
+        if self.is_verbatim(object) && object.slices(bare).is_some() {
+            return;
         }
         let start = out.len();
         self.object_into(object, out);

@@ -61,6 +61,8 @@ pub struct Stats {
     pub resources: usize,
     /// Objects that exist.
     pub objects: usize,
+    /// Bytes that they take in memory, parts that they share aside.
+    pub object_bytes: usize,
     /// Watches that are open.
     pub watchers: usize,
     /// Recent events that are in memory.
@@ -71,6 +73,19 @@ pub struct Stats {
     pub parts: usize,
     /// Their bytes.
     pub part_bytes: usize,
+}
+
+/// What a scope holds of one resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The resource.
+    pub resource: ResourceId,
+    /// Objects that exist.
+    pub objects: usize,
+    /// Bytes of their documents.
+    pub stored_bytes: usize,
+    /// Bytes that they take in memory, what they share with others aside.
+    pub memory_bytes: usize,
 }
 
 /// Why the hub could not open.
@@ -388,6 +403,12 @@ impl Hub {
     /// The resources of which a scope has objects, in order, with their counts.
     pub fn contents(&self, scope: &Scope) -> Vec<(ResourceId, usize)> {
         self.shared.state.read().contents(scope)
+    }
+
+    /// What a scope holds, by resource, in order. Looked up when it is asked for; the whole shard
+    /// is better asked with [`Hub::stats`].
+    pub fn usage(&self, scope: &Scope) -> Vec<Usage> {
+        self.shared.state.read().usage(scope)
     }
 
     /// The objects of a logical cluster that name this uid among their owners.

@@ -32,6 +32,33 @@ pub const FINDINGS_MAX: usize = 1000;
 /// How many owners one above the other a dump puts in order; deeper ones come as they are.
 pub const OWNERS_DEPTH_MAX: u32 = 32;
 
+/// Objects that one turn of packing looks at under the lock, ...
+pub const PACK_LOOKS: usize = 4_096;
+
+/// ... and those of them that it packs.
+pub const PACK_OBJECTS: usize = 128;
+
+/// Bytes of a body beyond which it stays as it is.
+pub const PACK_BYTES_MAX: usize = 16 << 10;
+
+/// Bytes that are written, ...
+pub const PACK_BYTES_SOON: usize = 8 << 20;
+
+/// ... or packed bodies that are looked into, until a pass begins at the next look; ...
+pub const PACK_OPENED_SOON: usize = 8_192;
+
+/// ... and the looks, one a second, after which one begins anyway.
+pub const PACK_LOOKS_MAX: usize = 30;
+
+/// Bytes of bodies that are taken as known when others of their resource are packed.
+pub const PATTERN_BYTES: usize = 8 << 10;
+
+/// Bodies of a resource that must be there before any of them is taken as a pattern.
+pub const PATTERN_OBJECTS: usize = 32;
+
+/// How often a resource gets a new pattern while the server runs.
+pub const PACK_PATTERNS: usize = 4;
+
 /// Entries read from the store at once while the hub opens.
 pub const OPEN_PAGE: usize = 2_048;
 

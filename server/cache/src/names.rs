@@ -332,6 +332,35 @@ pub(crate) fn hash_parts(parts: &[&str]) -> u64 {
 pub(crate) struct Names {
     strings: Mutex<Shared<Arc<str>>>,
     resources: Mutex<Shared<ResourceId>>,
+    lately: Mutex<Lately>,
+}
+
+/// Places for names seen lately.
+const LATELY: usize = 512;
+
+/// Names of objects that were seen lately, one for each place that a hash names: a name that
+/// comes in every logical cluster is found here by the next, others soon make room.
+struct Lately(Vec<Option<Arc<str>>>);
+
+impl Default for Lately {
+    fn default() -> Self {
+        Self(vec![None; LATELY])
+    }
+}
+
+/// A resource by what its key says, for a look-up without making one.
+struct ByParts<'a>([&'a str; 3]);
+
+impl Hash for ByParts<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(hash_parts(&self.0));
+    }
+}
+
+impl hashbrown::Equivalent<ResourceId> for ByParts<'_> {
+    fn equivalent(&self, known: &ResourceId) -> bool {
+        <[&str; 3]>::from(known.parts()) == self.0
+    }
 }
 
 struct Shared<T> {
@@ -370,16 +399,33 @@ impl Names {
         text
     }
 
-    /// The shared copy of a string if there is one already, else a copy of its own: for names of
-    /// objects, which rarely repeat unless they are also namespaces.
+    /// Drops the strings that nobody uses any more, and gives their place back.
+    pub(crate) fn tidy(&self) {
+        let mut shared = self.strings.lock();
+        shared.set.retain(|known| Arc::strong_count(known) > 1);
+        shared.set.shrink_to_fit();
+        shared.sweep_at = (shared.set.len() * 2).max(1024);
+    }
+
+    /// The shared copy of a string if there is one already or was one lately: for names of
+    /// objects, most of which are the only ones of their name.
     pub(crate) fn known(&self, text: &str) -> Arc<str> {
-        match self.strings.lock().set.get(text) {
-            Some(known) => known.clone(),
-            None => text.into(),
+        if let Some(known) = self.strings.lock().set.get(text) {
+            return known.clone();
+        }
+        let mut lately = self.lately.lock();
+        let place = &mut lately.0[hash_parts(&[text]) as usize % LATELY];
+        match place {
+            Some(known) if **known == *text => known.clone(),
+            _ => place.insert(text.into()).clone(),
         }
     }
 
     fn resource(&self, group: &str, resource: &str, identity: &str) -> ResourceId {
+        let wanted = ByParts([group, resource, identity]);
+        if let Some(known) = self.resources.lock().set.get(&wanted) {
+            return known.clone();
+        }
         self.shared_resource(ResourceId::new(group, resource, identity))
     }
 

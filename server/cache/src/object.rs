@@ -4,9 +4,11 @@
 //! the index entry and the JSON, whole but for `metadata.resourceVersion`, which belongs at
 //! `split`. That is why a deletion, which gives the last state a new version, copies nothing. A
 //! part that many objects share (`part.rs`) stands there as its hash and is put in whenever the
-//! document is written. The invariant: the bytes without the version are valid, canonical JSON of
+//! document is written. What has lain still is there in packed form (`pack.rs`), which nobody
+//! outside notices. The invariant: the bytes without the version are valid, canonical JSON of
 //! their own.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,6 +16,7 @@ use hanse_json::{Value, scan};
 
 use crate::document::{self, Document, DocumentError, Entry, Join, Pairs, SchemaHash, Texts};
 use crate::names::{ObjectKey, hash_parts};
+use crate::pack::{Packed, Pattern};
 use crate::part::{Part, PartHash, QUOTED};
 
 /// The annotation that names the logical cluster of an object in every answer.
@@ -30,11 +33,12 @@ pub struct Object {
 #[derive(Clone)]
 pub(crate) struct Body {
     key: ObjectKey,
-    /// The index entry, then the JSON.
+    /// The index entry, then the JSON, or what is left of it when it is packed.
     bytes: Box<[u8]>,
     json: u32,
     split: u32,
     part: Option<Box<Shared>>,
+    packed: Option<Box<Packed>>,
 }
 
 /// A part, and where in the JSON its hash stands.
@@ -126,6 +130,7 @@ impl Body {
             json,
             split,
             part: shared,
+            packed: None,
         })
     }
 
@@ -133,8 +138,29 @@ impl Body {
         Entry(&self.bytes[..self.json as usize])
     }
 
+    /// The JSON, for those who look into it: if it was packed, it stays open for a while.
     fn json(&self) -> &[u8] {
-        &self.bytes[self.json as usize..]
+        let (entry, json) = self.bytes.split_at(self.json as usize);
+        match &self.packed {
+            Some(packed) => packed.open([entry, self.key.cluster.as_bytes()], json),
+            None => json,
+        }
+    }
+
+    /// The JSON, for those who only copy it.
+    fn copied(&self) -> Cow<'_, [u8]> {
+        let (entry, json) = self.bytes.split_at(self.json as usize);
+        match &self.packed {
+            Some(packed) => packed.copied([entry, self.key.cluster.as_bytes()], json),
+            None => Cow::Borrowed(json),
+        }
+    }
+
+    fn json_len(&self) -> usize {
+        match &self.packed {
+            Some(packed) => packed.len(),
+            None => self.bytes.len() - self.json as usize,
+        }
     }
 }
 
@@ -253,9 +279,10 @@ impl Object {
         self.text(&["metadata", "annotations", name])
     }
 
-    /// The JSON in the pieces in which it rests.
-    pub fn slices(&self) -> Slices<'_> {
-        let (head, rest) = self.body.json().split_at(self.body.split as usize);
+    /// Shows the JSON in the pieces in which it rests.
+    pub fn slices<T>(&self, read: impl FnOnce(Slices<'_>) -> T) -> T {
+        let json = self.body.copied();
+        let (head, rest) = json.split_at(self.body.split as usize);
         let tail: [&[u8]; 3] = match &self.body.part {
             Some(shared) => {
                 let (before, after) = rest.split_at((shared.at - self.body.split) as usize);
@@ -263,16 +290,16 @@ impl Object {
             }
             None => [rest, b"", b""],
         };
-        Slices {
+        read(Slices {
             head,
             version: self.version,
             tail,
-        }
+        })
     }
 
     /// Appends the JSON document.
     pub fn json_into(&self, out: &mut Vec<u8>) {
-        self.slices().write(out);
+        self.slices(|slices| slices.write(out));
     }
 
     /// The JSON document.
@@ -284,7 +311,7 @@ impl Object {
 
     /// Bytes of the JSON document, without its version.
     pub fn json_len(&self) -> usize {
-        let own = self.body.json().len();
+        let own = self.body.json_len();
         match &self.body.part {
             Some(shared) => own - QUOTED + shared.part.bytes.len(),
             None => own,
@@ -298,7 +325,41 @@ impl Object {
 
     /// Bytes that this state takes in memory, what it shares with others aside.
     pub fn memory(&self) -> usize {
-        self.body.bytes.len() + size_of::<Body>() + 16
+        let packed = self.body.packed.as_ref();
+        self.body.bytes.len() + size_of::<Body>() + 16 + packed.map_or(0, |_| size_of::<Packed>())
+    }
+
+    /// The same state, packed; `None` when that saves too little.
+    pub(crate) fn packed(&self, pattern: &Arc<Pattern>) -> Option<Self> {
+        let body = &self.body;
+        let entry = body.entry().0;
+        let beside = [entry, body.key.cluster.as_bytes()];
+        let (packed, small) = Packed::new(pattern, beside, body.json())?;
+        let body = Body {
+            key: body.key.clone(),
+            bytes: [entry, &small].concat().into_boxed_slice(),
+            json: body.json,
+            split: body.split,
+            part: body.part.clone(),
+            packed: Some(Box::new(packed)),
+        };
+        Some(Self::new(Arc::new(body), self.version))
+    }
+
+    /// Whether it is packed, and was opened by somebody who looked into it.
+    pub(crate) fn is_open(&self) -> bool {
+        let packed = self.body.packed.as_ref();
+        packed.is_some_and(|packed| packed.is_open())
+    }
+
+    /// The same state; if it is packed, closed.
+    pub(crate) fn closed(&self) -> Self {
+        Self::new(Arc::new(Body::clone(&self.body)), self.version)
+    }
+
+    /// The JSON as it rests.
+    pub(crate) fn plain(&self) -> &[u8] {
+        self.body.json()
     }
 
     /// The document as a tree, for a write or a computation that ends with the request.
@@ -319,7 +380,7 @@ impl Object {
 
     /// Whether this is exactly the state that lies in the store.
     pub(crate) fn has_body(&self, body: &Body) -> bool {
-        self.body.bytes == body.bytes
+        self.body.entry().0 == body.entry().0 && self.body.copied() == body.copied()
     }
 
     /// Whether two handles are the same state, whatever their versions.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use foldhash::fast::FixedState;
-use hanse_store::{Range, Revision, Store};
+use hanse_store::{Page, Range, Revision, Store};
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -52,41 +52,50 @@ impl Hub {
         Ok(hub)
     }
 
+    /// Reads the present page by page; while one is taken over the next is on its way.
     async fn load_objects(&self, revision: Revision) -> Result<(), OpenError> {
-        let shared_parts = &self.shared.parts;
-        let mut start = Bytes::new();
-        loop {
-            let range = Range {
-                start,
-                end: None,
-                at: Some(revision),
-                limit: OPEN_PAGE,
-            };
-            let page = self.shared.store.range(range).await?;
-            let Some(last) = page.entries.last() else {
-                return Ok(());
-            };
+        let store = &self.shared.store;
+        let range = |start| Range {
+            start,
+            end: None,
+            at: Some(revision),
+            limit: OPEN_PAGE,
+        };
+        let mut page = store.range(range(Bytes::new())).await?;
+        while let Some(last) = page.entries.last().filter(|_| page.more) {
             // The place right behind the last key.
-            start = [&last.key[..], b"\0"].concat().into();
-            let mut state = self.shared.state.write();
-            for entry in page.entries {
-                match self
-                    .shared
-                    .decode(&entry.key, &entry.value, entry.version.0)?
-                {
-                    Some(Applied::Put(object)) => state.load(object),
-                    Some(Applied::Position(name, version)) => {
-                        state.positions.insert(name, version);
-                    }
-                    // Parts stand before all objects.
-                    Some(Applied::Part(part, version)) => shared_parts.stored(part, version),
-                    Some(Applied::Delete(..) | Applied::PartGone(_)) | None => {}
-                }
-            }
-            if !page.more {
-                return Ok(());
+            let start = [&last.key[..], b"\0"].concat().into();
+            let next = store.range(range(start));
+            let (next, loaded) = tokio::join!(next, async { self.load_page(page) });
+            loaded?;
+            page = next?;
+        }
+        self.load_page(page)
+    }
+
+    fn load_page(&self, page: Page) -> Result<(), OpenError> {
+        let mut loaded = Vec::with_capacity(page.entries.len());
+        for entry in page.entries {
+            let decoded = self
+                .shared
+                .decode(&entry.key, &entry.value, entry.version.0);
+            match decoded? {
+                // Parts stand before all objects.
+                Some(Applied::Part(part, version)) => self.shared.parts.stored(part, version),
+                other => loaded.extend(other),
             }
         }
+        let mut state = self.shared.state.write();
+        for applied in loaded {
+            match applied {
+                Applied::Put(object) => state.load(object),
+                Applied::Position(name, version) => {
+                    state.positions.insert(name, version);
+                }
+                Applied::Part(..) | Applied::Delete(..) | Applied::PartGone(_) => {}
+            }
+        }
+        Ok(())
     }
 
     async fn load_events(&self, revision: Revision) -> Result<(), OpenError> {

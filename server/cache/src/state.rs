@@ -13,7 +13,7 @@ use hanse_store::{Commit, Revision};
 use hashbrown::HashMap;
 
 use crate::event::Event;
-use crate::hub::{Config, Stats};
+use crate::hub::{Config, Stats, Usage};
 use crate::limits::{HOT_BYTES, HOT_EVENTS};
 use crate::names::{ObjectKey, ResourceId, Scope};
 use crate::object::{Object, owner_hash};
@@ -39,6 +39,7 @@ pub(crate) enum Applied {
 pub(crate) struct After {
     pub(crate) woken: Vec<Arc<Mailbox>>,
     dropped: Vec<Event>,
+    replaced: Vec<Object>,
     cooled: Vec<Event>,
 }
 
@@ -46,7 +47,7 @@ impl After {
     pub(crate) fn run(self) {
         self.woken.iter().for_each(|mailbox| mailbox.wake());
         self.cooled.iter().for_each(Event::cool);
-        drop(self.dropped);
+        drop((self.dropped, self.replaced));
     }
 }
 
@@ -56,6 +57,8 @@ pub(crate) struct State {
     parts: Arc<Parts>,
     pub(crate) revision: Revision,
     tables: HashMap<ResourceId, Table, FixedState>,
+    /// Bytes that all objects take.
+    object_bytes: usize,
     /// The floor of a table that does not exist yet.
     new_floor: u64,
     /// Dependents by the hash of (cluster, owner's uid) and their own version, which is unique.
@@ -77,6 +80,7 @@ impl State {
             parts,
             revision: Revision::default(),
             tables: HashMap::with_hasher(FixedState::with_seed(3)),
+            object_bytes: 0,
             new_floor: 0,
             owners: BTreeMap::new(),
             recent: VecDeque::new(),
@@ -92,6 +96,11 @@ impl State {
     /// The version that stands after everything that is here.
     pub(crate) fn version(&self) -> u64 {
         self.revision.end().0
+    }
+
+    /// Bytes that all objects take.
+    pub(crate) fn object_bytes(&self) -> usize {
+        self.object_bytes
     }
 
     pub(crate) fn get(&self, key: &ObjectKey) -> Option<&Object> {
@@ -124,7 +133,7 @@ impl State {
 
     /// Takes over an object of the load, which makes no event.
     pub(crate) fn load(&mut self, object: Object) {
-        self.count_parts(None, Some(&object));
+        self.count(None, Some(&object));
         for hash in object.owner_hashes() {
             self.owners
                 .insert((hash, object.resource_version()), object.clone());
@@ -151,7 +160,7 @@ impl State {
             Applied::Put(object) => {
                 let resource = object.key().resource.clone();
                 let previous = self.table_mut(&resource).put(object.clone());
-                self.count_parts(previous.as_ref(), Some(&object));
+                self.count(previous.as_ref(), Some(&object));
                 self.reown(previous.as_ref(), Some(&object));
                 (resource, Event::put(object, previous))
             }
@@ -160,7 +169,7 @@ impl State {
                     return;
                 };
                 self.reown(Some(&last), None);
-                self.count_parts(Some(&last), None);
+                self.count(Some(&last), None);
                 // What is old lies among its neighbours of then, which may all be gone soon: its
                 // memory is given back, and what the past keeps is put beside the rest of it.
                 let last = match last.resource_version() <= self.recent_floor {
@@ -177,7 +186,10 @@ impl State {
         self.remember(&resource, event, after);
     }
 
-    fn count_parts(&self, old: Option<&Object>, new: Option<&Object>) {
+    /// Counts the parts and the bytes of what came and of what went.
+    fn count(&mut self, old: Option<&Object>, new: Option<&Object>) {
+        self.object_bytes += new.map_or(0, Object::memory);
+        self.object_bytes -= old.map_or(0, Object::memory).min(self.object_bytes);
         for (object, change) in [(new, 1), (old, -1)] {
             if let Some(hash) = object.and_then(Object::part) {
                 self.parts.count(hash, change);
@@ -220,6 +232,30 @@ impl State {
             }
             after.dropped.push(oldest);
         }
+    }
+
+    /// Puts the same state in another form in its place, in the present and in the recent past.
+    pub(crate) fn replace(&mut self, object: Object, after: &mut After) {
+        let version = object.resource_version();
+        let Some(table) = self.tables.get_mut(&object.key().resource) else {
+            return;
+        };
+        let now = table.get(object.key()).map(Object::resource_version);
+        if now != Some(version) {
+            return;
+        }
+        let old = table.put(object.clone());
+        let place = self.recent.partition_point(|e| e.version() < version);
+        if let Some(known) = self.recent.get_mut(place)
+            && known.version() == version
+        {
+            let event = Event::put(object.clone(), known.previous().cloned());
+            after.dropped.extend(table.replace(event.clone()));
+            after.dropped.push(std::mem::replace(known, event));
+        }
+        self.count(old.as_ref(), Some(&object));
+        self.reown(old.as_ref(), Some(&object));
+        after.replaced.extend(old);
     }
 
     /// An event just published may keep its encoded forms, until newer ones need the room.
@@ -318,6 +354,30 @@ impl State {
         contents
     }
 
+    /// What a scope holds, by resource, in order.
+    pub(crate) fn usage(&self, scope: &Scope) -> Vec<Usage> {
+        let stretch = Stretch::new(scope, None);
+        let mut usage = Vec::new();
+        for (resource, table) in &self.tables {
+            let mut found = Usage {
+                resource: resource.clone(),
+                objects: 0,
+                stored_bytes: 0,
+                memory_bytes: 0,
+            };
+            for object in table.range(&stretch) {
+                found.objects += 1;
+                found.stored_bytes += object.json_len();
+                found.memory_bytes += object.memory();
+            }
+            if found.objects > 0 {
+                usage.push(found);
+            }
+        }
+        usage.sort_unstable_by(|a, b| a.resource.cmp(&b.resource));
+        usage
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         let tables = self.tables.values();
         let (parts, part_bytes) = self.parts.size();
@@ -326,6 +386,7 @@ impl State {
             part_bytes,
             resources: self.tables.len(),
             objects: tables.clone().map(Table::len).sum(),
+            object_bytes: self.object_bytes,
             watchers: tables.map(|table| table.watchers().count()).sum(),
             recent_events: self.recent.len(),
             recent_bytes: self.recent_bytes,

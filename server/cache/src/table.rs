@@ -166,6 +166,14 @@ impl Table {
         }
     }
 
+    /// Puts another form of an event in its place in the ring, if it is there still.
+    pub(crate) fn replace(&mut self, event: Event) -> Option<Event> {
+        let version = event.version();
+        let place = self.ring.partition_point(|e| e.version() < version);
+        let known = self.ring.get_mut(place)?;
+        (known.version() == version).then(|| std::mem::replace(known, event))
+    }
+
     /// A ring that was long once does not keep its space for ever.
     fn give_back(&mut self) {
         if self.ring.capacity() > 64 && self.ring.len() < self.ring.capacity() / 4 {

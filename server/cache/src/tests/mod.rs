@@ -14,6 +14,7 @@ use crate::{
 mod documents;
 mod dump;
 mod model;
+mod packing;
 mod parts;
 mod watches;
 
