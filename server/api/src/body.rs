@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 
+use crate::cost::Meter;
 use crate::flow::Outgoing;
 
 /// Anything that may go wrong while a body is read; the connection ends it.
@@ -31,6 +32,8 @@ pub struct Body {
     kind: Kind,
     /// Who is charged for what goes out.
     outgoing: Option<Outgoing>,
+    /// Who is told what it cost.
+    meter: Option<Box<Meter>>,
     /// What is done when the last of it is sent, or nobody takes it any more.
     at_end: Option<AtEnd>,
 }
@@ -62,11 +65,43 @@ enum Kind {
 
 type Slot = Arc<Mutex<Option<Bytes>>>;
 
+impl Kind {
+    /// The next piece; `None` at the end.
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        Poll::Ready(match self {
+            Self::Done => None,
+            Self::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = Self::Done;
+                Some(bytes)
+            }
+            Self::Pieces(pieces) => pieces.next(),
+            Self::Generated { block, slot, ended } => {
+                if !*ended && slot.lock().is_none() {
+                    *ended = block.as_mut().poll(cx).is_ready();
+                }
+                match slot.lock().take() {
+                    None if !*ended => return Poll::Pending,
+                    frame => frame,
+                }
+            }
+        })
+    }
+}
+
+fn bytes_of(piece: &Poll<Option<Bytes>>) -> usize {
+    match piece {
+        Poll::Ready(Some(bytes)) => bytes.len(),
+        _ => 0,
+    }
+}
+
 impl Body {
     fn new(kind: Kind) -> Self {
         Self {
             kind,
             outgoing: None,
+            meter: None,
             at_end: None,
         }
     }
@@ -80,6 +115,11 @@ impl Body {
     /// Charges the bytes to a flow as they go out.
     pub fn charge_to(&mut self, outgoing: Option<Outgoing>) {
         self.outgoing = outgoing;
+    }
+
+    /// Counts what goes out, and the time that it takes to make it.
+    pub fn meter(&mut self, meter: Meter) {
+        self.meter = Some(Box::new(meter));
     }
 
     /// All bytes at once.
@@ -196,24 +236,18 @@ impl http_body::Body for Body {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self { kind, outgoing, .. } = self.get_mut();
-        let next = match kind {
-            Kind::Done => None,
-            Kind::Whole(bytes) => {
-                let bytes = std::mem::take(bytes);
-                *kind = Kind::Done;
-                Some(bytes)
-            }
-            Kind::Pieces(pieces) => pieces.next(),
-            Kind::Generated { block, slot, ended } => {
-                if !*ended && slot.lock().is_none() {
-                    *ended = block.as_mut().poll(cx).is_ready();
-                }
-                match slot.lock().take() {
-                    None if !*ended => return Poll::Pending,
-                    frame => frame,
-                }
-            }
+        let Self {
+            kind,
+            outgoing,
+            meter,
+            ..
+        } = self.get_mut();
+        let next = match meter {
+            Some(meter) => meter.measure(|| kind.next(cx), bytes_of),
+            None => kind.next(cx),
+        };
+        let Poll::Ready(next) = next else {
+            return Poll::Pending;
         };
         if let (Some(bytes), Some(outgoing)) = (&next, outgoing) {
             outgoing.add(bytes.len());

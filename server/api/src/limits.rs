@@ -68,6 +68,10 @@ pub const FLOW_SHARE: usize = 4;
 pub const FLOW_WAIT_MAX: Duration = Duration::from_secs(15);
 /// Meters of flows that are kept before those that are of no use any more are dropped.
 pub const FLOW_METERS_KEPT: usize = 4_096;
+/// Logical clusters whose cost is counted; those that were quiet longest are dropped.
+pub const TENANTS_COUNTED: usize = 16_384;
+/// Workspaces in one answer that tells the costs of many.
+pub const TENANTS_PAGE: usize = 100;
 /// Bytes of request bodies in memory, of all requests together; more are answered with 429.
 pub const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Between two looks at the memory of the process.

@@ -146,7 +146,7 @@ fn route_view(rest: &str) -> Result<Route<'_>, RouteError> {
 }
 
 /// Whether `name` is segments of lower-case letters, digits and inner dashes, joined by colons.
-fn is_cluster_path(name: &str) -> bool {
+pub(crate) fn is_cluster_path(name: &str) -> bool {
     let bound = CLUSTER_SEGMENTS_MAX * (CLUSTER_SEGMENT_BYTES_MAX + 1);
     name.len() <= bound && name.split(':').all(is_cluster_segment)
 }

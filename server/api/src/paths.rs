@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use hanse_cache::Scope;
 use hanse_json::{Value, json};
 use hanse_kinds::ResourceDef;
 use hanse_kinds::builtin::{GROUP_ORDER, group_rank};
@@ -153,13 +154,24 @@ fn health(service: &Inner, call: &Call<'_>, question: Question, one: Option<&str
     Answer::text(code, text)
 }
 
+/// Media type of metrics.
+pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 fn metrics(service: &Inner) -> Answer {
-    const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let mut figures = (service.process)().figures();
     figures.extend(service.traffic.figures());
     let memory = service.hub.stats();
+    let of = &service.authorizer.view().resources().logical_clusters;
+    let logical_clusters = service.hub.count(of, &Scope::Wildcard);
+    let (tenants, dropped) = service.costs.size();
+    let name = "hanse_tenants_dropped_total";
+    figures.push(Figure::new(name, "counter", &[], dropped as f64));
     for (name, value) in [
         ("apiserver_storage_objects", memory.objects),
+        ("hanse_hub_object_bytes", memory.object_bytes),
+        ("hanse_hub_parts_bytes", memory.part_bytes),
+        ("hanse_logical_clusters", logical_clusters),
+        ("hanse_tenants_counted", tenants),
         ("hanse_hub_resources", memory.resources),
         ("hanse_hub_watchers", memory.watchers),
         ("hanse_hub_recent_events", memory.recent_events),

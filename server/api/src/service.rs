@@ -38,6 +38,7 @@ use crate::audit;
 use crate::body::{Body, RequestBody};
 use crate::call::{Call, Target};
 use crate::convert;
+use crate::cost::{self, Costs};
 use crate::documents::Documents;
 use crate::endings::is_inactive;
 use crate::health::Health;
@@ -50,7 +51,7 @@ use crate::trace::Trace;
 use crate::traffic::{self, Traffic};
 use crate::verbs::watch::life;
 use crate::views::{Door, Entered};
-use crate::{openapi, operator, paths, verbs, views};
+use crate::{openapi, operator, paths, tenants, verbs, views};
 
 /// What a connection says about its requests.
 #[derive(Debug)]
@@ -126,6 +127,7 @@ pub struct Inner {
     parts: Parts,
     pub(crate) traffic: Traffic,
     pub(crate) documents: Documents,
+    pub(crate) costs: Costs,
     stopping: Shutdown,
     watches_end: Shutdown,
 }
@@ -245,6 +247,7 @@ impl Service {
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Inner {
             traffic: Traffic::new(parts.traffic),
+            costs: Costs::new(Arc::clone(&parts.seams.clock)),
             parts,
             documents: Documents::default(),
             stopping: Shutdown::new(),
@@ -295,7 +298,9 @@ impl Service {
         let (head, body) = request.into_parts();
         let mut trace = Trace::new(self, &head, conn);
         let warnings = Mutex::new(Warnings::default());
-        let answer = match catch(self.bounded(&head, body, conn, &mut trace, &warnings)).await {
+        let work = catch(self.bounded(&head, body, conn, &mut trace, &warnings));
+        let (caught, cpu) = cost::timed(self.seams.clock.as_ref(), work).await;
+        let answer = match caught {
             Some(answer) => answer,
             None => {
                 tracing::error!(path = head.uri.path(), "a request made the server panic");
@@ -314,7 +319,7 @@ impl Service {
             // The text of a refusal holds names that the caller chose.
             answer.forbid_sniffing();
         }
-        trace.finish(self, &answer);
+        trace.finish(self, &mut answer, cpu);
         let warnings = warnings.into_inner();
         answer.into_response(&warnings, &trace.audit_id, trace.is_private())
     }
@@ -370,6 +375,11 @@ impl Service {
             Err(RouteError::Bad(status)) => return Err(status),
             Err(RouteError::NoView) => {
                 let user = self.authenticate(head, conn, trace)?;
+                if let Some(path) = tenants::asked_for(&whole) {
+                    let cluster = tenants::find(self, path);
+                    let user = self.impersonate(head, user, cluster.as_deref(), trace)?;
+                    return tenants::answer(self, head, &query, (path, cluster), &user);
+                }
                 return operator::answer(self, head, &whole, body, &user).await;
             }
         };

@@ -17,6 +17,7 @@ use http::request::Parts as Head;
 
 use crate::answer::{Answer, JSON};
 use crate::audit::{Decision, Event, Level, Response, Stage, Subject};
+use crate::cost;
 use crate::info::{RequestInfo, Verb};
 use crate::limits::AUDIT_OBJECT_BYTES_MAX;
 use crate::metrics::RequestLabels;
@@ -58,6 +59,8 @@ pub struct Trace {
     audit: Option<Decision>,
     /// The request's body, where it is audited.
     body: Bytes,
+    /// Bytes of the request's body.
+    received: usize,
 }
 
 impl Trace {
@@ -93,6 +96,7 @@ impl Trace {
             decision: None,
             audit: None,
             body: Bytes::new(),
+            received: 0,
         }
     }
 
@@ -165,8 +169,9 @@ impl Trace {
         }
     }
 
-    /// Keeps the request's body for the events that need it.
+    /// Counts the request's body, and keeps it for the events that need it.
     pub fn keep_body(&mut self, bytes: &Bytes) {
+        self.received = bytes.len();
         if self
             .audit
             .is_some_and(|decision| decision.level > Level::None)
@@ -244,13 +249,23 @@ impl Trace {
         )
     }
 
-    /// Counts the request.
-    pub fn finish(&mut self, service: &Inner, answer: &Answer) {
+    /// Counts the request, for which a thread was busy so long.
+    pub fn finish(&mut self, service: &Inner, answer: &mut Answer, cpu: Duration) {
         let took = service.seams.clock.monotonic().saturating_sub(self.started);
         if answer.code == 404 && self.is_resource && answer.body.as_whole().is_some() {
             self.collapse_unknown(answer);
         }
         service.metrics.observe(&self.labels, answer.code, took);
+        if let Some(cluster) = &self.cluster {
+            let request = cost::Request {
+                cluster,
+                cpu,
+                received: self.received,
+                watch: self.labels.verb == "WATCH",
+                in_vain: answer.code >= 400,
+            };
+            service.costs.charge(&request, &mut answer.body);
+        }
     }
 
     /// Paths that nothing is served at share one series: anybody could invent them.

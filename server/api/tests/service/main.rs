@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod audits;
+mod costs;
 mod lists;
 mod overload;
 mod patches;
