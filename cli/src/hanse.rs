@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::session::{Flags, Session};
-use crate::{explain, import, kcp, site, why};
+use crate::{explain, import, kcp, site, top, why};
 
 /// Publishes and binds APIs, manages sites, and says where things are and why.
 #[derive(Parser)]
@@ -55,6 +55,11 @@ enum Command {
     /// health, the first broken link on top.
     #[command(after_help = why::EXAMPLES)]
     Why(why::Flags),
+    /// Shows what workspaces hold and cost.
+    Top {
+        #[command(subcommand)]
+        command: top::Command,
+    },
     #[command(flatten)]
     Kcp(kcp::Command),
 }
@@ -71,6 +76,7 @@ pub async fn run() -> Result<()> {
         Command::Site { command } => site::run(&session()?, command).await,
         Command::SyncStatus(flags) => explain::status(&session()?, flags).await,
         Command::Why(flags) => why::run(&session()?, flags).await,
+        Command::Top { command } => top::run(&session()?, command).await,
         Command::Kcp(command) => command.run(&cli.flags).await,
     }
 }

@@ -24,6 +24,7 @@ pub mod served;
 pub mod session;
 pub mod site;
 pub mod table;
+pub mod top;
 pub mod tree;
 pub mod wait;
 pub mod why;
