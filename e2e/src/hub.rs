@@ -28,6 +28,7 @@ pub struct Hub {
     dir: tempfile::TempDir,
     port: u16,
     tokens: bool,
+    flags: Vec<String>,
     process: Option<Process>,
     /// The time from the start of the process to its first `readyz`, of the last start.
     pub start_time: Duration,
@@ -46,6 +47,7 @@ impl Hub {
             dir,
             port: free_port()?,
             tokens: false,
+            flags: Vec::new(),
             process: None,
             start_time: Duration::ZERO,
         };
@@ -53,6 +55,26 @@ impl Hub {
         prepare(&hub.root())?;
         hub.resume().await?;
         Ok(hub)
+    }
+
+    /// Starts it on an empty directory with these flags besides its own.
+    pub async fn start_with_flags(flags: Vec<String>) -> Result<Hub> {
+        let dir = tempfile::Builder::new().prefix("hanse-hub-").tempdir()?;
+        let mut hub = Hub {
+            dir,
+            port: free_port()?,
+            tokens: false,
+            flags,
+            process: None,
+            start_time: Duration::ZERO,
+        };
+        hub.resume().await?;
+        Ok(hub)
+    }
+
+    /// Flags besides its own from the next start on.
+    pub fn set_flags(&mut self, flags: Vec<String>) {
+        self.flags = flags;
     }
 
     /// The same with users who are known by static tokens.
@@ -73,6 +95,7 @@ impl Hub {
             dir,
             port,
             tokens,
+            flags: Vec::new(),
             process,
             start_time: Duration::ZERO,
         };
@@ -92,7 +115,8 @@ impl Hub {
             .arg(self.root());
         command
             .arg("--bind-address=127.0.0.1")
-            .arg(format!("--secure-port={}", self.port));
+            .arg(format!("--secure-port={}", self.port))
+            .args(&self.flags);
         if self.tokens {
             command
                 .arg("--token-auth-file")

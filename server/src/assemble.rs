@@ -23,7 +23,6 @@ use hanse_controllers as controllers;
 use hanse_kinds::ResourceDef;
 use hanse_seams::{Seams, Shutdown, Task};
 use hanse_sites::Sites;
-use hanse_store_redb::RedbStore;
 use hanse_tenancy::catalog::Catalog;
 use hanse_tenancy::controllers::Controllers;
 use hanse_tenancy::{Forms, Maker, ShardConfig, Tenancy};
@@ -34,7 +33,7 @@ use crate::audit_log::Rotating;
 use crate::config::Config;
 use crate::kubeconfig::{self, Admin, KCP_ADMIN, Layout, SHARD_ADMIN, USER};
 use crate::pki::Pki;
-use crate::{packing, process};
+use crate::{packing, process, storage};
 
 /// Issuer of service account tokens, and their audience.
 const ISSUER: &str = "https://kcp.default.svc";
@@ -57,11 +56,9 @@ pub async fn assemble(
     seams: &Seams,
     stop: &Shutdown,
 ) -> Result<Server> {
-    let store = RedbStore::open(
-        &hanse_store_redb::Config::new(config.root.join("data")),
-        seams,
-    )?;
-    let hub = Hub::open(Arc::new(store), memory()).await?;
+    let engine = hanse_store_redb::Config::new(config.root.join("data"));
+    let storage = storage::open(&engine, &config.encryption, seams).await?;
+    let hub = Hub::open(Arc::clone(&storage.store), memory()).await?;
     let view = Arc::new(View::new(hub.clone()));
     let authorizer = Arc::new(Authorizer::new(Arc::clone(&view)));
     let admission = Admission::new(Arc::clone(&authorizer));
@@ -104,13 +101,17 @@ pub async fn assemble(
         traffic: config.traffic,
     });
     add_checks(&health, &hub, &service);
-    let config = controllers_config(pki, authority, signer, catalog);
-    let mut tasks = controllers::start(&hub, seams, config, stop);
+    if let Some(probe) = storage.health() {
+        health.add("kms-providers", true, probe);
+    }
+    let own = controllers_config(pki, authority, signer, catalog);
+    let mut tasks = controllers::start(&hub, seams, own, stop);
     tasks.push(seams.spawn("endings", Endings::new(&service).run(stop.clone())));
     tasks.push(seams.spawn("sites", sites.run(stop.clone())));
     let packing = packing::run(hub.clone(), seams.clone(), stop.clone());
     tasks.push(seams.spawn("packing", packing));
     tasks.extend(Controllers::new(tenancy).start(stop));
+    tasks.extend(storage.start(&config.encryption, seams, stop));
     Ok(Server { service, tasks })
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::audit_log::Keep;
-use crate::flags::StartFlags;
+use crate::flags::{EncryptionFlags, StartFlags};
 use crate::process;
 
 /// Feature gates that kcp knows, with the value that this version has and keeps.
@@ -70,6 +70,8 @@ pub struct Config {
     pub object_limit: u64,
     /// Who may have a home workspace.
     pub home_creator_groups: Vec<String>,
+    /// How values lie at rest.
+    pub encryption: EncryptionFlags,
     /// Where audit events go, and which.
     pub audit: Option<Audit>,
     /// How much may be going on at once.
@@ -87,6 +89,7 @@ impl Config {
     /// A text for people, naming the flag.
     pub fn from_flags(flags: StartFlags) -> Result<Self> {
         check_gates(&flags.feature_gates)?;
+        flags.encryption.check()?;
         let batteries = batteries(&flags.batteries_included)?;
         if !flags.run_virtual_workspaces {
             bail!("--run-virtual-workspaces=false: an external server for them is not offered yet");
@@ -145,6 +148,7 @@ impl Config {
             batteries,
             object_limit: flags.logical_cluster_total_object_limit,
             home_creator_groups: flags.home_workspaces_home_creator_groups,
+            encryption: flags.encryption,
             audit,
             traffic: traffic(flags.max_requests_inflight, flags.memory_limit),
             connections: flags.max_connections,

@@ -27,7 +27,8 @@ use hanse_store_redb::RedbStore;
 use hanse_tenancy::exit;
 
 use crate::assemble;
-use crate::flags::{DumpFlags, RestoreFlags, Secrets, ServerFlags, VerifyFlags};
+use crate::flags::{DumpFlags, EncryptionFlags, RestoreFlags, Secrets, ServerFlags, VerifyFlags};
+use crate::storage::{self, Storage};
 
 /// Objects of one commit of a restore, and their bytes: below what every engine takes.
 const BATCH_OBJECTS: usize = 200;
@@ -290,13 +291,14 @@ pub async fn restore(flags: &RestoreFlags, seams: &Seams) -> Result<()> {
             }
             let mut config = hanse_store_redb::Config::new(&unfinished);
             config.begins_at = reader.version()?.revision();
-            let store = Arc::new(RedbStore::open(&config, seams)?);
-            let hub = Hub::open(store.clone(), assemble::memory()).await?;
+            let encryption = EncryptionFlags::of(flags.encryption_provider_config.as_ref());
+            let Storage { store, engine, .. } = storage::open(&config, &encryption, seams).await?;
+            let hub = Hub::open(store, assemble::memory()).await?;
             let target = Target::Store(hub);
             let written = write(flags, key.as_ref(), &target).await?;
             drop(target);
-            store.close().await;
-            drop(store);
+            engine.close().await;
+            drop(engine);
             std::fs::rename(&unfinished, &data)?;
             File::open(root)?.sync_all()?;
             eprintln!("{written} objects in {}", data.display());
@@ -367,7 +369,10 @@ pub async fn verify(flags: &VerifyFlags, seams: &Seams) -> Result<()> {
         return Ok(());
     }
     let report = match &flags.root_directory {
-        Some(root) => verify_store(root, seams).await?,
+        Some(root) => {
+            let encryption = EncryptionFlags::of(flags.encryption_provider_config.as_ref());
+            verify_store(root, &encryption, seams).await?
+        }
         None => {
             let server = connect(&flags.server, seams)?;
             serde_json::from_slice(&server.send(Request::get("/services/verify")).await?)?
@@ -388,7 +393,7 @@ pub async fn verify(flags: &VerifyFlags, seams: &Seams) -> Result<()> {
     Ok(())
 }
 
-async fn verify_store(root: &Path, seams: &Seams) -> Result<Value> {
+async fn verify_store(root: &Path, encryption: &EncryptionFlags, seams: &Seams) -> Result<Value> {
     let data = root.join("data");
     ensure!(
         data.join("hanse.redb").exists(),
@@ -400,7 +405,7 @@ async fn verify_store(root: &Path, seams: &Seams) -> Result<Value> {
     if !RedbStore::check_pages(&config)? {
         findings.push("pages of the file are not as they were written".to_owned());
     }
-    let store = Arc::new(RedbStore::open(&config, seams)?);
+    let Storage { store, engine, .. } = storage::open(&config, encryption, seams).await?;
     let mut verified = match Hub::open(store.clone(), assemble::memory()).await {
         Ok(hub) => {
             let mut verified = hub.verify().await?;
@@ -410,10 +415,10 @@ async fn verify_store(root: &Path, seams: &Seams) -> Result<Value> {
         Err(error) => {
             // Objects that cannot be read: the engine alone still names all of them.
             findings.push(error.to_string());
-            hanse_store::Store::verify(&*store).await?
+            store.verify().await?
         }
     };
-    store.close().await;
+    engine.close().await;
     findings.append(&mut verified.findings);
     Ok(json!({"keys": verified.keys, "records": verified.records, "findings": findings}))
 }

@@ -50,6 +50,23 @@ pub struct ServerFlags {
     pub context: String,
 }
 
+/// How values of chosen kinds lie at rest; for everything that opens a root directory.
+#[derive(Clone, Debug, Default, Args)]
+pub struct EncryptionFlags {
+    /// Which resources are encrypted at rest, and how (apiserver.config.k8s.io/v1
+    /// EncryptionConfiguration: identity, aesgcm, aescbc, kms v2).
+    #[arg(long, value_name = "FILE")]
+    pub encryption_provider_config: Option<PathBuf>,
+    /// Read the file again when it changes.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub encryption_provider_config_automatic_reload: bool,
+    /// Values a second that are written anew when what they are encrypted with has changed; 0
+    /// leaves them until they are written by others.
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    pub encryption_rewrite_rate: u32,
+}
+
 /// What becomes of Secrets in a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Secrets {
@@ -88,6 +105,9 @@ pub struct RestoreFlags {
     /// Restore an instance into this root directory, which must have no store yet.
     #[arg(long, value_name = "DIR")]
     pub root_directory: Option<PathBuf>,
+    /// How the new store's values lie at rest (see hanse start).
+    #[arg(long, value_name = "FILE", requires = "root_directory")]
+    pub encryption_provider_config: Option<PathBuf>,
     /// File with the key for sealed Secrets: 32 bytes in base64.
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
@@ -103,6 +123,9 @@ pub struct VerifyFlags {
     /// Check the store in this root directory; no server may have it open.
     #[arg(long, value_name = "DIR", conflicts_with = "dump")]
     pub root_directory: Option<PathBuf>,
+    /// How the store's values lie at rest (see hanse start).
+    #[arg(long, value_name = "FILE", requires = "root_directory")]
+    pub encryption_provider_config: Option<PathBuf>,
     /// Check a dump.
     #[arg(long, value_name = "FILE")]
     pub dump: Option<PathBuf>,
@@ -212,6 +235,8 @@ pub struct StartFlags {
     /// (annotation core.kcp.io/max-total-objects). 0 is no limit; root and system:* have none.
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     pub logical_cluster_total_object_limit: u64,
+    #[command(flatten)]
+    pub encryption: EncryptionFlags,
     /// File for audit events, one JSON document a line; `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub audit_log_path: Option<PathBuf>,

@@ -15,6 +15,7 @@ mod packing;
 mod pki;
 mod process;
 mod serve;
+mod storage;
 mod tls;
 
 use std::io::Write as _;

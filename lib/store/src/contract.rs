@@ -189,6 +189,14 @@ pub enum CommitError {
     /// A batch that no engine could commit: a mistake of the caller.
     #[error("invalid batch: {0}")]
     Invalid(&'static str),
+    /// The value cannot be brought into the form that it is to lie in. Nothing was written; the
+    /// same may succeed later.
+    #[error("{0}")]
+    Refused(Arc<str>),
+    /// There is no room left. Nothing was written; reading goes on, and the same succeeds once
+    /// there is room again.
+    #[error("no space left")]
+    Full,
     /// The engine cannot write, now or ever again. Whether the batch was committed is not known
     /// when the engine failed while writing it.
     #[error("store unavailable: {0}")]
@@ -387,6 +395,12 @@ pub trait Store: Send + Sync + 'static {
     /// commits go on. Engines without a form of their own at rest have nothing to look at.
     fn verify(&self) -> BoxFuture<Result<Verified, ReadError>> {
         Box::pin(std::future::ready(Ok(Verified::default())))
+    }
+
+    /// Whether the value of a key lies in another form than it would get if it were written now,
+    /// so that writing it again without a change is of use. Engines know one form only.
+    fn is_stale(&self, _key: Bytes) -> BoxFuture<Result<bool, ReadError>> {
+        Box::pin(std::future::ready(Ok(false)))
     }
 
     /// Makes `to` the oldest revision that can be read, or the latest one if that is lower; never

@@ -21,6 +21,9 @@ pub(crate) const FORMAT: u8 = 1;
 /// ... and of one in which the hash of a part stands instead of the part.
 const FORMAT_SPLIT: u8 = 2;
 
+/// What a value begins with that was encrypted at rest; no format begins so.
+const SEALED: &[u8] = b"k8s:enc:";
+
 const DELETING: u8 = 1;
 
 /// What a schema is called: the first 16 bytes of its content hash.
@@ -44,6 +47,9 @@ pub enum DocumentError {
     /// The bytes are not what this version writes.
     #[error("the stored value has an unknown format or is damaged")]
     Damaged,
+    /// The value is encrypted, and nobody opened it on the way here.
+    #[error("the stored value is encrypted: name its keys with --encryption-provider-config")]
+    Sealed,
     /// The value is of the past, and a part of it is no longer kept.
     #[error("a part of the stored value is no longer kept")]
     PartGone,
@@ -143,6 +149,9 @@ pub(crate) struct Decoded<'a> {
 /// Takes a stored value apart, and makes sure that its parts can be relied on.
 pub(crate) fn decode(value: &[u8]) -> Result<Decoded<'_>, DocumentError> {
     let (format, mut rest) = value.split_first().ok_or(DocumentError::Damaged)?;
+    if value.starts_with(SEALED) {
+        return Err(DocumentError::Sealed);
+    }
     if !matches!(*format, FORMAT | FORMAT_SPLIT) {
         return Err(DocumentError::Damaged);
     }

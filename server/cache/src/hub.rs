@@ -615,6 +615,15 @@ impl Hub {
         })
     }
 
+    /// Whether the object lies in another form than it would get if it were written now, so that
+    /// an update without a change is to be committed. Of what cannot be read, nothing is said.
+    pub async fn is_stale(&self, key: &ObjectKey) -> bool {
+        match self.store_key(key) {
+            Ok(key) => self.shared.store.is_stale(key).await.unwrap_or(false),
+            Err(_) => false,
+        }
+    }
+
     fn store_key(&self, key: &ObjectKey) -> Result<Bytes, CommitError> {
         key.check()
             .map_err(|_| CommitError::Invalid("a key has an empty part or a slash"))?;
@@ -675,6 +684,8 @@ pub(crate) fn commit_error(
         hanse_store::CommitError::TooManyKeys { .. }
         | hanse_store::CommitError::TooLarge { .. } => CommitError::TooLarge,
         hanse_store::CommitError::Invalid(why) => CommitError::Invalid(why),
+        hanse_store::CommitError::Refused(why) => CommitError::Refused(why),
+        hanse_store::CommitError::Full => CommitError::Full,
         hanse_store::CommitError::Unavailable(why) => CommitError::Unavailable(why),
     }
 }

@@ -62,6 +62,9 @@ pub const PACK_PATTERNS: usize = 4;
 /// Entries read from the store at once while the hub opens.
 pub const OPEN_PAGE: usize = 2_048;
 
+/// Entries read at once by whoever reads a store without a hub.
+pub const STORED_PAGE: usize = 256;
+
 /// Changes read at once from the store's log.
 pub const LOG_PAGE: usize = 1_024;
 

@@ -210,6 +210,11 @@ impl Parts {
             .collect()
     }
 
+    /// How many objects refer to a part.
+    pub(crate) fn counted(&self, hash: PartHash) -> usize {
+        self.slots.lock().get(&hash).map_or(0, |slot| slot.count)
+    }
+
     /// How many there are, and their bytes.
     pub(crate) fn size(&self) -> (usize, usize) {
         let slots = self.slots.lock();

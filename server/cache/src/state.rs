@@ -287,6 +287,17 @@ impl State {
         dependents.map(|object| object.key().clone()).collect()
     }
 
+    /// Whether the index of owners holds an object under a hash.
+    pub(crate) fn is_owned(&self, hash: u64, object: &Object) -> bool {
+        self.owners.get(&(hash, object.resource_version())) == Some(object)
+    }
+
+    /// Makes the index forget a dependent: damage for a test to find.
+    #[cfg(test)]
+    pub(crate) fn disown(&mut self, object: &Object) {
+        self.reown(Some(object), None);
+    }
+
     /// Objects that name an owner, in the order of their versions, from behind one on.
     pub(crate) fn owned<'s>(
         &'s self,

@@ -155,6 +155,13 @@ pub enum CommitError {
     /// A transaction that no store could commit: a mistake of the caller.
     #[error("invalid transaction: {0}")]
     Invalid(&'static str),
+    /// A value cannot be brought into the form in which it is to lie at rest; nothing was written
+    /// (500).
+    #[error("{0}")]
+    Refused(Arc<str>),
+    /// There is no room left; nothing was written (500, in the words of etcd).
+    #[error("mvcc: database space exceeded")]
+    Full,
     /// The store cannot write. Whether the transaction was committed is not known.
     #[error("the store is not available: {0}")]
     Unavailable(Arc<str>),

@@ -3,8 +3,9 @@
 //!
 //! Start at [`Hub::verify`]. The store looks at its own form first (`hanse_store::Store::verify`);
 //! here every value is taken apart, parsed, and put together again, which must give the same bytes:
-//! so the index entry, the places of what is put in, and the canonical form are all compared. The
-//! invariant: writes go on while this looks, and what they change meanwhile is no finding.
+//! so the index entry, the places of what is put in, and the canonical form are all compared. Then
+//! memory's own indexes and counts are compared with what the objects say. The invariant: writes
+//! go on while this looks, and what they change meanwhile is no finding.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +16,26 @@ use hanse_store::{Entry, Range, ReadError, Revision, Verified, Version};
 use crate::document::{self, Document};
 use crate::hub::Hub;
 use crate::limits::{FINDINGS_MAX, OPEN_PAGE};
-use crate::names::ObjectKey;
+use crate::names::{ObjectKey, ResourceId, Scope};
 use crate::object::{Body, CLUSTER_ANNOTATION};
 use crate::part::PartHash;
 use crate::state::Applied;
+use crate::table::ListQuery;
+
+/// What the store was seen to hold.
+#[derive(Default)]
+struct Seen {
+    uids: BTreeMap<String, ObjectKey>,
+    counts: BTreeMap<ResourceId, u64>,
+    /// Parts, and how many objects refer to each.
+    parts: BTreeMap<PartHash, usize>,
+}
+
+fn finding(verified: &mut Verified, text: String) {
+    if verified.findings.len() < FINDINGS_MAX {
+        verified.findings.push(text);
+    }
+}
 
 impl Hub {
     /// Looks at the store and at every object in it, as of now.
@@ -28,8 +45,8 @@ impl Hub {
     pub async fn verify(&self) -> Result<Verified, ReadError> {
         let mut verified = self.shared.store.verify().await?;
         let revision = self.shared.store.revision();
-        let mut uids = BTreeMap::new();
-        let (mut start, mut objects) = (Bytes::new(), 0);
+        let mut seen = Seen::default();
+        let mut start = Bytes::new();
         loop {
             let range = Range {
                 start,
@@ -37,15 +54,21 @@ impl Hub {
                 at: Some(revision),
                 limit: OPEN_PAGE,
             };
-            let page = self.shared.store.range(range).await?;
+            let page = match self.shared.store.range(range).await {
+                Ok(page) => page,
+                Err(error) => {
+                    // What the engine named already goes with it.
+                    finding(
+                        &mut verified,
+                        format!("the rest was not looked at: {error}"),
+                    );
+                    return Ok(verified);
+                }
+            };
             for entry in &page.entries {
-                objects += u64::from(!entry.key.starts_with(b"!"));
-                let Err(text) = self.verify_entry(entry, revision, &mut uids) else {
-                    continue;
-                };
-                if verified.findings.len() < FINDINGS_MAX {
+                if let Err(text) = self.verify_entry(entry, revision, &mut seen) {
                     let key = String::from_utf8_lossy(&entry.key);
-                    verified.findings.push(format!("{key}: {text}"));
+                    finding(&mut verified, format!("{key}: {text}"));
                 }
             }
             match page.entries.last() {
@@ -54,7 +77,9 @@ impl Hub {
             }
         }
         // Engines that keep no form at rest count nothing themselves.
-        verified.keys = verified.keys.max(objects);
+        verified.keys = verified.keys.max(seen.counts.values().sum());
+        self.verify_counts(revision, &seen, &mut verified);
+        self.verify_owners(&mut verified);
         Ok(verified)
     }
 
@@ -62,7 +87,7 @@ impl Hub {
         &self,
         entry: &Entry,
         revision: Revision,
-        uids: &mut BTreeMap<String, ObjectKey>,
+        seen: &mut Seen,
     ) -> Result<(), String> {
         if entry.key.starts_with(b"!") {
             return match self
@@ -74,6 +99,10 @@ impl Hub {
                 {
                     Err("its bytes have another hash".to_owned())
                 }
+                Ok(Some(Applied::Part(part, _))) => {
+                    seen.parts.entry(part.hash).or_default();
+                    Ok(())
+                }
                 Ok(_) => Ok(()),
                 Err(error) => Err(error.to_string()),
             };
@@ -81,7 +110,13 @@ impl Hub {
         let key = ObjectKey::from_store(&entry.key, &self.shared.names);
         let key = key.ok_or("the key names no object")?;
         key.check().map_err(|error| error.to_string())?;
+        *seen.counts.entry(key.resource.clone()).or_default() += 1;
         let parts = document::decode(&entry.value).map_err(|error| error.to_string())?;
+        if let Some((_, hash)) = parts.part {
+            // Parts stand before all objects, so all of them have been seen.
+            let count = seen.parts.get_mut(&hash);
+            *count.ok_or("the part that it refers to is not there")? += 1;
+        }
         let parsed = hanse_json::parse(parts.json, &Limits::default());
         let parsed = parsed.map_err(|error| format!("its JSON: {error}"))?;
         if !parsed.duplicates.is_empty() {
@@ -112,7 +147,7 @@ impl Hub {
         match index.uid() {
             "" => return Err("it has no uid".to_owned()),
             uid => {
-                if let Some(other) = uids.insert(uid.to_owned(), key.clone()) {
+                if let Some(other) = seen.uids.insert(uid.to_owned(), key.clone()) {
                     return Err(format!("its uid is also that of {other}"));
                 }
             }
@@ -147,6 +182,68 @@ impl Hub {
             )),
             true if body.is_ok_and(|body| shown.has_body(&body)) => Ok(()),
             true => Err("memory shows other bytes".to_owned()),
+        }
+    }
+
+    /// Memory holds as many objects of each resource as the store, and counts the references to
+    /// each part rightly. Nothing is said when memory no longer reaches back to the revision.
+    fn verify_counts(&self, revision: Revision, seen: &Seen, verified: &mut Verified) {
+        let mut resources = self.resources();
+        resources.extend(seen.counts.keys().cloned());
+        resources.sort_unstable();
+        resources.dedup();
+        let query = ListQuery {
+            at: Some(revision.end().0),
+            ..ListQuery::default()
+        };
+        for resource in resources {
+            let Ok(page) = self.list(&resource, &Scope::Wildcard, &query) else {
+                continue;
+            };
+            let stored = seen.counts.get(&resource).copied().unwrap_or_default();
+            let shown = page.objects.len() as u64;
+            if shown != stored {
+                let text = format!("{resource}: memory shows {shown} objects, the store {stored}");
+                finding(verified, text);
+            }
+        }
+        let state = self.shared.state.read();
+        if state.revision != revision {
+            return;
+        }
+        for (hash, stored) in &seen.parts {
+            let counted = self.shared.parts.counted(*hash);
+            if counted != *stored {
+                let key = hash.store_key();
+                let name = String::from_utf8_lossy(&key);
+                let text =
+                    format!("{name}: memory counts {counted} references, there are {stored}");
+                finding(verified, text);
+            }
+        }
+    }
+
+    /// Whoever names an owner is found by it.
+    fn verify_owners(&self, verified: &mut Verified) {
+        for resource in self.resources() {
+            let list = self.list(&resource, &Scope::Wildcard, &ListQuery::default());
+            let objects = list.into_iter().flat_map(|page| page.objects);
+            for object in objects.filter(|object| object.owners().next().is_some()) {
+                let state = self.shared.state.read();
+                // What was written meanwhile stands in the index under its new version.
+                let current = state.get(object.key()) == Some(&object);
+                let missing = object
+                    .owner_hashes()
+                    .filter(|hash| !state.is_owned(*hash, &object))
+                    .count();
+                if current && missing > 0 {
+                    let key = object.key();
+                    finding(
+                        verified,
+                        format!("{key}: the index of owners does not hold it"),
+                    );
+                }
+            }
         }
     }
 }

@@ -48,6 +48,11 @@ impl Locks {
         serde_json::to_string(&self.0).unwrap_or_else(|_| "{}".to_owned())
     }
 
+    /// All locks with their keys, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Lock)> {
+        self.0.iter()
+    }
+
     /// Who owns the key.
     #[must_use]
     pub fn owner(&self, key: &str) -> Option<&Lock> {

@@ -1,14 +1,14 @@
-//! What belongs together when something leaves an instance, and what must hold of the tree.
+//! What belongs together when something leaves an instance.
 //!
-//! Start at [`scope`] (which logical clusters a dump of a subtree holds), [`Extent::rank`] (in
-//! which order they come back) and [`verify`]. The order lets a restore run beside controllers: a
+//! Start at [`scope`] (which logical clusters a dump of a subtree holds), and [`Extent::rank`]
+//! (in which order they come back). The order lets a restore run beside controllers: a
 //! namespace comes after what is in it, so that nobody fills it first; a LogicalCluster after all
 //! of its objects, and its Workspace last, which makes it visible. Deliberately elsewhere: the
 //! lines of a dump and the objects themselves (`hanse-cache`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use hanse_apis::kcp::{annotation, cluster, group, phase};
+use hanse_apis::kcp::{annotation, cluster, group};
 use hanse_cache::{ClusterName, Hub, ListQuery, Object, ObjectKey, ResourceId, Scope};
 
 /// What a dump holds.
@@ -58,7 +58,7 @@ fn is(key: &ResourceId, group: &str, resource: &str) -> bool {
 }
 
 /// All objects of a resource, whatever its identity.
-fn all(hub: &Hub, group: &str, resource: &str) -> Vec<Object> {
+pub(crate) fn all(hub: &Hub, group: &str, resource: &str) -> Vec<Object> {
     let resources = hub
         .resources()
         .into_iter()
@@ -106,59 +106,4 @@ pub fn instance(hub: &Hub) -> Option<String> {
         .into_iter()
         .find(|object| &*object.key().cluster == cluster::ROOT)?;
     Some(root.uid().to_owned())
-}
-
-/// Names what does not fit in the tree: objects of logical clusters that nobody has, workspaces
-/// whose logical cluster is missing, objects in namespaces that do not exist.
-#[must_use]
-pub fn verify(hub: &Hub) -> Vec<String> {
-    let mut findings = Vec::new();
-    let owners: BTreeMap<ClusterName, Object> = all(hub, group::CORE, "logicalclusters")
-        .into_iter()
-        .map(|object| (object.key().cluster.clone(), object))
-        .collect();
-    let workspaces = all(hub, group::TENANCY, "workspaces");
-    let named: BTreeSet<String> = workspaces
-        .iter()
-        .filter_map(|object| Some(object.text(&["spec", "cluster"])?.into_owned()))
-        .collect();
-    for object in &workspaces {
-        let ready = object.text(&["status", "phase"]).as_deref() == Some(phase::READY);
-        let cluster = object.text(&["spec", "cluster"]).unwrap_or_default();
-        if ready && !object.is_deleting() && !owners.contains_key(&*cluster) {
-            findings.push(format!(
-                "{}: its logical cluster {cluster} is missing",
-                object.key()
-            ));
-        }
-    }
-    for (cluster, object) in &owners {
-        let owned = object.raw(&["spec", "owner"]).is_some();
-        if owned && !object.is_deleting() && !named.contains(cluster.as_str()) {
-            findings.push(format!("{}: no workspace names it", object.key()));
-        }
-    }
-    let namespaces: BTreeSet<(ClusterName, String)> = all(hub, "", "namespaces")
-        .iter()
-        .map(|object| (object.key().cluster.clone(), object.key().name.to_string()))
-        .collect();
-    for resource in hub.resources() {
-        let list = hub.list(&resource, &Scope::Wildcard, &ListQuery::default());
-        for object in list.into_iter().flat_map(|page| page.objects) {
-            let ObjectKey {
-                cluster, namespace, ..
-            } = object.key();
-            if !owners.contains_key(cluster) && !cluster.starts_with("system:") {
-                findings.push(format!(
-                    "{}: there is no such logical cluster",
-                    object.key()
-                ));
-            } else if !namespace.is_empty()
-                && !namespaces.contains(&(cluster.clone(), namespace.to_string()))
-            {
-                findings.push(format!("{}: there is no such namespace", object.key()));
-            }
-        }
-    }
-    findings
 }

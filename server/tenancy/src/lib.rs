@@ -19,6 +19,7 @@ mod forms;
 mod home;
 pub mod objects;
 mod tenancy;
+pub mod verify;
 pub mod views;
 pub mod workspace_types;
 

@@ -94,7 +94,10 @@ async fn attempt(
     admit::update(w, &mut new, old)?;
     prepare_update(w, &mut new, old);
     let cluster = &live.key().cluster;
-    if hanse_apply::managed::same_but_times(&new, old) {
+    // Without a change nothing is written, unless what lies there is in an older form.
+    if hanse_apply::managed::same_but_times(&new, old)
+        && (w.options.is_dry_run() || !w.service.hub.is_stale(live.key()).await)
+    {
         return Ok(Some(Written::Stored(live.clone())));
     }
     judge(w, &mut new, old)?;

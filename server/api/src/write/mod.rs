@@ -180,11 +180,14 @@ pub fn first_version(committed: &Committed) -> Option<u64> {
 pub fn commit_error(error: &CommitError) -> Box<Status> {
     match error {
         CommitError::TooLarge => Status::plain("etcdserver: request is too large"),
+        CommitError::Full => Status::plain("etcdserver: mvcc: database space exceeded"),
         CommitError::Unavailable(why) => {
             tracing::error!(%why, "the store is not available");
             Status::service_unavailable("the store is not available")
         }
-        CommitError::Conflict { .. } | CommitError::Invalid(_) => Status::internal(error),
+        CommitError::Conflict { .. } | CommitError::Invalid(_) | CommitError::Refused(_) => {
+            Status::internal(error)
+        }
     }
 }
 

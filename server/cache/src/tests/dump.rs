@@ -7,7 +7,7 @@ use hanse_store::{Batch, Expect as Must, Op, Store};
 
 use super::{World, configmaps, document, key, play};
 use crate::dump::{DumpError, Seal, from_line, to_line};
-use crate::{ClusterName, CommitError, Config, Document, Hub, ObjectKey, SchemaHash, Txn};
+use crate::{ClusterName, CommitError, Config, Document, Hub, ObjectKey, SchemaHash, Txn, limits};
 
 fn owned(name: &str, owner: &str) -> Document {
     let value = json!({
@@ -183,5 +183,64 @@ fn a_verification_names_what_is_broken() {
                 .any(|f| f.contains(&format!("/{name}")) && f.contains(words));
             assert_eq!(found, !words.is_empty(), "{name}: {findings:?}");
         }
+    });
+}
+
+/// So is every fault of memory's own.
+#[test]
+fn a_verification_compares_indexes_and_counts() {
+    play(async |world| {
+        plant(&world).await;
+        assert_eq!(world.hub.verify().await.unwrap().findings, [] as [&str; 0]);
+        let a = world.hub.get(&key("c", "ns", "a")).unwrap();
+        world.hub.shared.state.write().disown(&a);
+        let findings = world.hub.verify().await.unwrap().findings;
+        assert!(
+            findings.len() == 1 && findings[0].contains("index of owners"),
+            "{findings:?}"
+        );
+        // An object that memory lost, and one that only memory has.
+        let gone = crate::state::Applied::Delete(a.key().clone(), a.resource_version() + 1);
+        let mut after = crate::state::After::default();
+        world.hub.shared.state.write().apply(gone, &mut after);
+        let findings = world.hub.verify().await.unwrap().findings;
+        let named = |text: &str| findings.iter().any(|finding| finding.contains(text));
+        assert!(named("memory does not show it"), "{findings:?}");
+        assert!(named("memory shows 3 objects, the store 4"), "{findings:?}");
+    });
+}
+
+/// A store is read whole without a hub, parts put in, and shows what a hub shows.
+#[test]
+fn a_store_is_read_page_by_page() {
+    play(async |world| {
+        for number in 0..700 {
+            let key = key("c", "ns", &format!("o{number:03}"));
+            let txn = Txn::default().create(key, owned(&format!("o{number:03}"), "x"));
+            world.hub.commit(txn).await.unwrap();
+        }
+        let mut stored = crate::Stored::all(world.store.clone());
+        assert_eq!(stored.version(), world.hub.version());
+        let mut seen = Vec::new();
+        while let Some(page) = stored.next().await.unwrap() {
+            assert!(page.len() <= limits::STORED_PAGE);
+            seen.extend(page);
+        }
+        assert_eq!(seen.len(), 700);
+        for object in &seen {
+            let shown = world.hub.get(object.key()).unwrap();
+            assert_eq!(
+                (object.json(), object.resource_version()),
+                (shown.json(), shown.resource_version())
+            );
+        }
+        let mut one = crate::Stored::of(world.store.clone(), "", "configmaps");
+        assert_eq!(
+            one.next().await.unwrap().unwrap().len(),
+            limits::STORED_PAGE
+        );
+        let mut none = crate::Stored::of(world.store.clone(), "", "configmap");
+        assert!(none.next().await.unwrap().unwrap().is_empty());
+        assert!(none.next().await.unwrap().is_none());
     });
 }

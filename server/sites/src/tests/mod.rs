@@ -11,7 +11,7 @@ use hanse_auth::token::Signer;
 use hanse_auth::{Authorizer, View};
 use hanse_cache::{Config, Hub, Object, ResourceId};
 use hanse_seams::{Seams, Shutdown, Simulation};
-use hanse_store::MemoryStore;
+use hanse_store::{MemoryStore, Store};
 use hanse_tenancy::{Draft, Forms, Maker, ShardConfig, Tenancy};
 use hanse_wire::table::Column;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -33,6 +33,7 @@ mod rule_08;
 mod rule_09;
 mod rule_11;
 mod rule_12;
+mod vault;
 
 /// Where tenant and operator live in these tests.
 const HOME: &str = "root";
@@ -56,9 +57,18 @@ fn authority() -> Authority {
 /// Runs a story on a simulated machine, with the controllers beside it.
 fn play<F: Future<Output = ()> + Send + 'static>(story: impl FnOnce(World) -> F + Send + 'static) {
     let machine = Simulation::new(3);
+    let store = Arc::new(MemoryStore::with_defaults(machine.seams().clock));
+    play_over(machine, store, story);
+}
+
+/// The same over a store of the story's own.
+fn play_over<F: Future<Output = ()> + Send + 'static>(
+    machine: Simulation,
+    store: Arc<dyn Store>,
+    story: impl FnOnce(World) -> F + Send + 'static,
+) {
     let seams = machine.seams();
     let told = machine.run(async move {
-        let store = Arc::new(MemoryStore::with_defaults(seams.clock.clone()));
         let config = Config {
             parts: crate::PARTS,
             ..Config::default()

@@ -74,7 +74,7 @@ fn binding(name: &str, path: &str, export: &str, claims: Value) -> Value {
 }
 
 /// A provider with an export of widgets.
-async fn provide(world: &World, name: &str, claims: Value) -> String {
+pub(super) async fn provide(world: &World, name: &str, claims: Value) -> String {
     let provider = workspace(world, "root", name).await;
     let of = of(world);
     let body = schema("golden.example.com", "widgets", "Widget");
@@ -91,7 +91,13 @@ async fn provide(world: &World, name: &str, claims: Value) -> String {
     provider
 }
 
-async fn bind(world: &World, cluster: &str, name: &str, path: &str, claims: Value) -> Value {
+pub(super) async fn bind(
+    world: &World,
+    cluster: &str,
+    name: &str,
+    path: &str,
+    claims: Value,
+) -> Value {
     let of = of(world);
     let body = binding(name, path, "widgets", claims);
     world

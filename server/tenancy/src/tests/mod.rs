@@ -16,6 +16,7 @@ mod bootstrap;
 mod catalog;
 mod controllers;
 mod ends;
+mod verify;
 mod views;
 
 /// A bootstrapped shard.
