@@ -83,6 +83,12 @@ pub enum Secrets {
 pub struct DumpFlags {
     #[command(flatten)]
     pub server: ServerFlags,
+    /// Take the dump from this root directory, which no server may have open.
+    #[arg(long, value_name = "DIR")]
+    pub root_directory: Option<PathBuf>,
+    /// How the store's values lie at rest (see hanse start).
+    #[arg(long, value_name = "FILE", requires = "root_directory")]
+    pub encryption_provider_config: Option<PathBuf>,
     /// Path of the workspace to dump with all below it; everything when left out.
     #[arg(long, value_name = "PATH")]
     pub workspace: Option<String>,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
-use hanse_seams::{Seams, Shutdown, Task};
+use hanse_seams::{Seams, Shutdown, SteadyClock, Task};
 use hanse_store::Store;
 use hanse_store_redb::RedbStore;
 use hanse_vault::{Configuration, Reload, Rules, Vault};
@@ -36,7 +36,12 @@ pub async fn open(
         Some(file) => Some((file, rules(file, encryption.automatic_reload(), seams)?)),
         None => None,
     };
-    let engine = Arc::new(RedbStore::open(config, seams)?);
+    // What is old enough to be forgotten is measured by a clock that does not jump.
+    let steady = Seams {
+        clock: Arc::new(SteadyClock::new(Arc::clone(&seams.clock))),
+        ..seams.clone()
+    };
+    let engine = Arc::new(RedbStore::open(config, &steady)?);
     let inner: Arc<dyn Store> = engine.clone();
     let Some((file, (rules, content))) = front else {
         return Ok(Storage {

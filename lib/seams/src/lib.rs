@@ -18,6 +18,7 @@ mod disk;
 mod real;
 mod shutdown;
 mod simulated;
+mod steady;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ pub use disk::{SECTOR_BYTES, SimulatedDirectory, SimulatedDisk};
 pub use real::{RealClock, RealRng, RealSpawner};
 pub use shutdown::Shutdown;
 pub use simulated::Simulation;
+pub use steady::SteadyClock;
 
 /// A future that owns what it needs and may move between threads.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;

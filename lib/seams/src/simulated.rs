@@ -36,6 +36,8 @@ struct State {
     random: SplitMix,
     schedule: SplitMix,
     now: Duration,
+    /// What the wall clock said when this machine's time began.
+    wall: Duration,
     next_id: u64,
     jobs: BTreeMap<u64, Job>,
     ready: Vec<u64>,
@@ -65,6 +67,7 @@ impl Simulation {
             random: SplitMix(seed),
             schedule: SplitMix(seed ^ 0x9e37_79b9_7f4a_7c15),
             now: Duration::ZERO,
+            wall: WALL_ORIGIN,
             next_id: 0,
             jobs: BTreeMap::new(),
             ready: Vec::new(),
@@ -96,6 +99,16 @@ impl Simulation {
             state.due()
         };
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Sets the wall clock forward, or back, by so many seconds; nothing else notices.
+    pub fn shift_wall(&self, seconds: i64) {
+        let by = Duration::from_secs(seconds.unsigned_abs());
+        let mut state = self.shared.state.lock();
+        state.wall = match seconds < 0 {
+            true => state.wall.saturating_sub(by),
+            false => state.wall + by,
+        };
     }
 
     /// Runs one ready job; false when none is ready.
@@ -346,7 +359,8 @@ impl Clock for Simulation {
     }
 
     fn wall(&self) -> Duration {
-        WALL_ORIGIN + self.monotonic()
+        let state = self.shared.state.lock();
+        state.wall + state.now
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<()> {

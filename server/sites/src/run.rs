@@ -131,6 +131,8 @@ pub struct Sites {
     pub(crate) authority: Arc<Authority>,
     queue: Queue<Key>,
     inboxes: Mutex<BTreeMap<ClusterName, (ClusterName, Arc<str>)>>,
+    /// Of each inbox the Lease's time, and when it was seen: seconds of the clock that never jumps,
+    /// below zero before it began.
     heard: Mutex<BTreeMap<ClusterName, (String, i64)>>,
     /// What the inboxes hold, as hash trees.
     pub(crate) trees: Mutex<Trees>,
@@ -262,23 +264,23 @@ impl Sites {
     }
 
     /// When a site was last heard, by the hub's clock: the moment when its Lease was seen to
-    /// change. After a start, the Lease's own time, as far as it is not ahead.
+    /// change. After a start, the Lease's own time, as far as it is not ahead. How long ago that
+    /// is, no setting of the clock changes.
     pub(crate) fn last_heard(&self, inbox: &ClusterName, lease: &Object) -> Option<i64> {
         let renewed = lease.text(&["spec", "renewTime"])?.into_owned();
-        let now = self.seconds();
+        let passed = self.seams().clock.monotonic().as_secs();
+        let (now, passed) = (self.seconds(), i64::try_from(passed).unwrap_or(i64::MAX));
         let mut heard = self.heard.lock();
-        match heard.get(inbox) {
-            Some((known, at)) if *known == renewed => return Some(*at),
-            _ => {}
-        }
-        let first = !heard.contains_key(inbox);
-        let said = hanse_wire::time::parse(&renewed).map(|m| m.div_euclid(1_000_000));
-        let at = if first {
-            said.unwrap_or(now).min(now)
-        } else {
-            now
+        let at = match heard.get(inbox) {
+            Some((known, at)) if *known == renewed => return Some(now - (passed - at)),
+            Some(_) => now,
+            None => {
+                let said = hanse_wire::time::parse(&renewed);
+                said.map_or(now, |micros| micros.div_euclid(1_000_000))
+                    .min(now)
+            }
         };
-        heard.insert(inbox.clone(), (renewed, at));
+        heard.insert(inbox.clone(), (renewed, passed - (now - at)));
         Some(at)
     }
 

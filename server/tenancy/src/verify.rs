@@ -164,7 +164,7 @@ impl Shard {
             if self_told_invalid(export) {
                 continue;
             }
-            let key = ObjectKey::new(&secrets, &export.key().cluster, &namespace, &name);
+            let key = ObjectKey::new(&secrets, &export.key().cluster, &*namespace, &*name);
             // Without its Secret (a dump may have left it out) there is nothing to compare.
             let Some(secret) = hub.get(&key) else {
                 continue;
@@ -228,7 +228,7 @@ impl Shard {
         let names: BTreeSet<(&str, &str)> = self
             .bindings
             .iter()
-            .map(|binding| (&**binding.key().cluster, &*binding.key().name))
+            .map(|binding| (&*binding.key().cluster, &*binding.key().name))
             .collect();
         let table = |cluster: &str| {
             let object = self.clusters.get(cluster)?;

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hanse_json::go::quote;
 use hanse_schema::field::{BadValue, Error, ErrorList, Path};
-use hanse_schema::go::quote;
 
 use crate::config::{
     Configuration, Key, KmsConfiguration, ProviderConfiguration, ResourceConfiguration,
@@ -70,7 +70,7 @@ fn resources(rule: &ResourceConfiguration, at: &Path, errors: &mut ErrorList) {
             }
         }
     }
-    let shown = || BadValue::Json(hanse_schema::go::json(&names.clone().into()));
+    let shown = || BadValue::Json(hanse_json::go::json(&names.clone().into()));
     if twice {
         let text = "the same resource cannot be specified multiple times";
         errors.push(Error::invalid(at, shown(), text));

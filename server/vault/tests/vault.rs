@@ -7,7 +7,6 @@ mod common;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use common::{Movable, config, got, names, on_disk, put, rules, secret, try_put};
 use hanse_seams::{Seams, Simulation};
 use hanse_store::suite::{self, Opening, Subject};
@@ -314,11 +313,7 @@ fn rules_are_found_in_their_order() {
             ..Range::default()
         };
         let page = vault.range(all).await.unwrap();
-        assert!(
-            page.entries
-                .iter()
-                .all(|entry| entry.value == Bytes::from("12345678"))
-        );
+        assert!(page.entries.iter().all(|entry| entry.value == "12345678"));
     });
     assert!(done.is_some());
     let seams = simulation.seams();
