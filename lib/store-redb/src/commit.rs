@@ -156,7 +156,10 @@ impl Loop {
                 Turn::Again
             }
             Err(Refusal::Now(why)) => {
-                refuse(&why, replies, compactions);
+                for reply in replies {
+                    let _ = reply.send(Err(CommitError::Full));
+                }
+                refuse(&why, Vec::new(), compactions);
                 Turn::Again
             }
             Err(Refusal::Forever(failure)) => {

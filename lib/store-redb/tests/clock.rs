@@ -37,7 +37,7 @@ fn open(directory: &Path, machine: &Simulation) -> RedbStore {
     let mut config = Config::new(directory);
     config.retention = Retention {
         age: MINUTES,
-        bytes: u64::MAX,
+        ..Retention::FOREVER
     };
     RedbStore::open(&config, &seams).unwrap()
 }

@@ -76,7 +76,7 @@ async fn write(store: Arc<RedbStore>, writer: u64, told: Arc<Mutex<Told>>) {
                 told.acknowledged[place] = number;
                 told.revision = told.revision.max(committed.revision);
             }
-            Err(CommitError::Unavailable(_)) => return,
+            Err(CommitError::Unavailable(_) | CommitError::Full) => return,
             Err(error) => panic!("{error}"),
         }
     }

@@ -100,7 +100,9 @@ impl Shard {
 
     fn path_of(&self, cluster: &str) -> Option<String> {
         let object = self.clusters.get(cluster)?;
-        Some(object.annotation(annotation::PATH)?.into_owned())
+        let path = object.annotation(annotation::PATH);
+        // A root is called as it is.
+        Some(path.map_or_else(|| cluster.to_owned(), |path| path.into_owned()))
     }
 
     /// Workspaces and logical clusters belong together, and a path says where one hangs.

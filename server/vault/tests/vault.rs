@@ -61,10 +61,6 @@ fn an_engine_behind_a_vault_passes_the_suite() {
     let simulation = Simulation::new(1);
     let seams = simulation.seams();
     let text = chosen("'*.*'", &aesgcm(&[("one", &secret(&seams, 32))]));
-    let never = Retention {
-        age: std::time::Duration::MAX,
-        bytes: u64::MAX,
-    };
     suite::run_all(64, |limits| {
         // What the suite sees stands in front of the vault, which keeps room for itself.
         let room = limits.max_bytes.min(hanse_vault::limits::SEALING_BYTES);
@@ -73,7 +69,7 @@ fn an_engine_behind_a_vault_passes_the_suite() {
             ..limits
         };
         Sealed {
-            inner: MemoryStore::new(seams.clock.clone(), inner, never),
+            inner: MemoryStore::new(seams.clock.clone(), inner, Retention::FOREVER),
             text: text.clone(),
             seams: seams.clone(),
         }
