@@ -4,6 +4,7 @@
 //! The disk is a small one in memory, which takes root to mount; without the right the test says
 //! so and passes.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -39,17 +40,14 @@ impl Disk {
         self.0.join("ballast")
     }
 
-    /// Takes all room that there is.
+    /// Takes all room that there is, others' writes beside.
     fn fill(&self) -> Result<()> {
-        let disk = rustix::fs::statvfs(&self.0)?;
-        let free = disk.f_bavail * disk.f_frsize;
-        let size = std::fs::metadata(self.ballast()).map_or(0, |file| file.len());
-        let file = std::fs::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(self.ballast())?;
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size + free)?;
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.create(true).append(true).open(self.ballast())?;
+        for block in [1 << 20, 4 << 10] {
+            let zeros = vec![0; block];
+            while let Ok(()) = file.write_all(&zeros) {}
+        }
         Ok(())
     }
 

@@ -218,7 +218,7 @@ async fn a_directory_is_dumped_as_its_server_is() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dump_is_a_stream() -> Result<()> {
     let text = std::env::var("HANSE_DUMP_OBJECTS").ok();
-    let count: usize = text.and_then(|text| text.parse().ok()).unwrap_or(4000);
+    let count: usize = text.and_then(|text| text.parse().ok()).unwrap_or(2000);
     let hub = Hub::start().await?;
     let filler = "x".repeat(8 << 10);
     let mut writers = Vec::new();

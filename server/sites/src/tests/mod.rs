@@ -21,6 +21,7 @@ use crate::turn::Turn;
 use crate::{Sites, bootstrap};
 
 mod bodies;
+mod clock;
 mod dependencies;
 mod joining;
 mod placing;
