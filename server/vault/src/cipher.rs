@@ -1,4 +1,4 @@
-//! Sealing with keys that are at hand: AES-GCM, AES-CBC, and AES-GCM under keys derived from a seed.
+//! Sealing with keys at hand: AES-GCM, AES-CBC, and AES-GCM under keys derived from a seed.
 //!
 //! Start at [`Cipher`]. All of it is `aws-lc-rs`; here is only the form: the nonce stands before
 //! what is sealed, the tag behind. The invariant: a nonce is random and never used twice on
