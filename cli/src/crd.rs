@@ -64,7 +64,11 @@ pub fn run(command: &Command) -> Result<()> {
     Ok(())
 }
 
-fn read(file: &Path) -> Result<String> {
+/// The text of a file; `-` is standard input.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read(file: &Path) -> Result<String> {
     let mut text = String::new();
     if file == Path::new("-") {
         std::io::stdin().read_to_string(&mut text)?;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::session::{Flags, Session};
-use crate::{explain, import, kcp, site, top, why};
+use crate::{explain, import, kcp, plan, site, top, why};
 
 /// Publishes and binds APIs, manages sites, and says where things are and why.
 #[derive(Parser)]
@@ -30,6 +30,7 @@ Examples, for a platform team:
       --export kubernetes
 for a tenant:
   kubectl hanse bind apiexport root:platform:kubernetes
+  kubectl hanse plan -f placement.yaml --without berlin
   kubectl hanse sync-status
   kubectl hanse why deployment/web
 
@@ -51,6 +52,9 @@ enum Command {
     /// Lists the placed objects of the current workspace with what became of them.
     #[command(after_help = explain::STATUS_EXAMPLES)]
     SyncStatus(explain::StatusFlags),
+    /// Says what would change if objects were applied, or a site went; changes nothing.
+    #[command(after_help = plan::EXAMPLES)]
+    Plan(plan::Flags),
     /// Says what keeps one object from being well: request, policy, placement, render, apply,
     /// health, the first broken link on top.
     #[command(after_help = why::EXAMPLES)]
@@ -75,6 +79,7 @@ pub async fn run() -> Result<()> {
         Command::Import(flags) => import::run(&session()?, flags).await,
         Command::Site { command } => site::run(&session()?, command).await,
         Command::SyncStatus(flags) => explain::status(&session()?, flags).await,
+        Command::Plan(flags) => plan::run(&session()?, flags).await,
         Command::Why(flags) => why::run(&session()?, flags).await,
         Command::Top { command } => top::run(&session()?, command).await,
         Command::Kcp(command) => command.run(&cli.flags).await,

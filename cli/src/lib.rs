@@ -20,6 +20,7 @@ pub mod import;
 pub mod kcp;
 pub mod manifest;
 pub mod openapi;
+pub mod plan;
 pub mod served;
 pub mod session;
 pub mod site;

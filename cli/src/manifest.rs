@@ -63,14 +63,16 @@ fn rights(allow: &[String], namespace: &str) -> Vec<Value> {
         json!({"nonResourceURLs": ["/version"], "verbs": ["get"]}),
         json!({"apiGroups": [""], "resources": ["namespaces"], "verbs": VERBS}),
         json!({"apiGroups": [""], "resources": ["events"], "verbs": ["get", "list", "watch"]}),
-        // The inventory; an owner who takes these away is passed by where placements ask for it.
-        json!({"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["list"]}),
-        json!({"apiGroups": ["storage.k8s.io", "networking.k8s.io"],
-               "resources": ["storageclasses", "ingressclasses"], "verbs": ["list"]}),
     ];
     rules.extend(allow.iter().map(|word| {
         let (plural, group) = word.split_once('.').unwrap_or((word, ""));
         json!({"apiGroups": [group], "resources": [plural], "verbs": VERBS})
+    }));
+    // The inventory; an owner who takes these away is passed by where placements ask for it.
+    rules.push(json!({"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["list"]}));
+    rules.push(json!({
+        "apiGroups": ["storage.k8s.io", "networking.k8s.io"],
+        "resources": ["storageclasses", "ingressclasses"], "verbs": ["list"],
     }));
     let meta = json!({"name": NAME, "namespace": namespace});
     let own = json!({

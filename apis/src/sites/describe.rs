@@ -52,6 +52,20 @@ impl Field for Value {
     }
 }
 
+/// Any JSON, not only objects.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Json(pub Value);
+
+impl Field for Json {
+    fn schema() -> Value {
+        json!({"x-kubernetes-preserve-unknown-fields": true})
+    }
+    fn is_unset(&self) -> bool {
+        self.0.is_null()
+    }
+}
+
 impl<T: Field> Field for Option<T> {
     fn schema() -> Value {
         T::schema()

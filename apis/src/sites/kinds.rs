@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 use super::describe::{Described, object};
 use super::{
     ComparisonSpec, ComparisonStatus, Field, GROUP, ManifestSpec, ManifestStatus, PlacementSpec,
-    PlacementStatus, ProjectionRuleSpec, ProjectionRuleStatus, ProjectionSpec, ProjectionStatus,
-    SiteSpec, SiteStatus, VERSION,
+    PlacementStatus, PlanSpec, PlanStatus, ProjectionRuleSpec, ProjectionRuleStatus,
+    ProjectionSpec, ProjectionStatus, SiteSpec, SiteStatus, VERSION,
 };
 
 /// One printer column: name, type, JSON path, description, priority.
@@ -45,8 +45,7 @@ const AGE: Column = (
     0,
 );
 
-/// All kinds of the group; every one is cluster-scoped, and all but [`super::COMPARISONS`] are
-/// stored.
+/// All kinds of the group; every one is cluster-scoped, and all but the reviews are stored.
 pub const KINDS: &[Kind] = &[
     Kind {
         kind: "Site",
@@ -227,6 +226,16 @@ pub const KINDS: &[Kind] = &[
         about: "Comparison asks how a syncer's hash tree differs from its inbox's.",
         spec: ComparisonSpec::schema,
         status: Some(ComparisonStatus::schema),
+        columns: &[AGE],
+    },
+    Kind {
+        kind: "Plan",
+        plural: super::PLANS,
+        singular: "plan",
+        short: &[],
+        about: "Plan asks what would change if objects were written, or Sites went.",
+        spec: PlanSpec::schema,
+        status: Some(PlanStatus::schema),
         columns: &[AGE],
     },
     Kind {
@@ -421,7 +430,8 @@ pub fn root_rbac() -> Vec<Value> {
         {"apiGroups": [GROUP], "resources": ["manifests", "manifests/status"],
          "verbs": ["get", "list", "watch", "update", "patch"]},
         {"apiGroups": [GROUP], "resources": ["manifests/token"], "verbs": ["create"]},
-        {"apiGroups": [GROUP], "resources": [super::COMPARISONS], "verbs": ["create"]},
+        {"apiGroups": [GROUP], "resources": [super::COMPARISONS, super::PLANS],
+         "verbs": ["create"]},
     ]);
     let bind_rules = json!([{
         "apiGroups": ["apis.kcp.io"], "resources": ["apiexports"],
@@ -490,7 +500,8 @@ mod tests {
     #[test]
     fn every_schema_is_described_and_structural() {
         fn walk(schema: &Value, at: &str) {
-            assert!(schema.get("type").is_some(), "{at} has no type");
+            let anything = schema["x-kubernetes-preserve-unknown-fields"] == true;
+            assert!(schema.get("type").is_some() || anything, "{at} has no type");
             if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
                 for (name, inner) in properties {
                     let here = format!("{at}.{name}");

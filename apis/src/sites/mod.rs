@@ -12,21 +12,24 @@ mod describe;
 pub mod kinds;
 mod manifest;
 mod placement;
+mod plan;
 mod projection;
 pub mod quantity;
 mod rule;
 mod site;
 
 pub use comparison::{ComparisonBucket, ComparisonLeaf, ComparisonSpec, ComparisonStatus};
-pub use describe::{Condition, Field, LabelSelector, Requirement, set_condition};
+pub use describe::{Condition, Field, Json, LabelSelector, Requirement, set_condition};
 pub use manifest::{
     Access, ApplyError, BelowEvent, ManifestSpec, ManifestStatus, RelatedObject, Source, Target,
     Upsync,
 };
 pub use placement::{
-    Division, FactSelector, ObjectSelector, PlacementSpec, PlacementStatus, SiteDecision,
-    SiteSelector, SiteWeight, Spread, SpreadConstraint, Toleration,
+    ComputedField, Division, FactSelector, Failover, ObjectSelector, Override, PatchStep,
+    PlacementSpec, PlacementStatus, Rebalance, SiteDecision, SiteSelector, SiteWeight, Spread,
+    SpreadConstraint, Toleration,
 };
+pub use plan::{PlanSpec, PlanStatus, PlannedObject, PlannedPlacement, PlannedSite};
 pub use projection::{Assignment, ProjectionSpec, ProjectionStatus, SiteDetail};
 pub use rule::{
     ApiAccess, Combine, ProjectionRuleSpec, ProjectionRuleStatus, Related, RuleNames, RuleTarget,
@@ -132,13 +135,15 @@ pub mod names {
     pub const DEFAULTS_MANAGER: &str = "hanse-syncer-defaults";
 }
 
-/// Plural name of the group's review: created, answered and never stored.
+/// Plural name of the review by which syncers compare.
 pub const COMPARISONS: &str = "comparisons";
+/// Plural name of the review that rehearses.
+pub const PLANS: &str = "plans";
 
-/// Whether a resource is the group's review.
+/// Whether a resource is one of the group's reviews: created, answered and never stored.
 #[must_use]
 pub fn is_review(group: &str, plural: &str) -> bool {
-    group == GROUP && plural == COMPARISONS
+    group == GROUP && [COMPARISONS, PLANS].contains(&plural)
 }
 
 /// Whether objects of a resource mint tokens for the ServiceAccounts that they name

@@ -6,12 +6,15 @@
 
 use std::collections::BTreeMap;
 
-use super::describe::api_type;
+use super::describe::{Json, api_type};
 use super::{Condition, LabelSelector};
 
 api_type! {
     /// Which objects go where.
     pub struct PlacementSpec {
+        /// Whose objects: those of its own workspace (Workspace, the default), or those of every
+        /// workspace below, too (Subtree), where none of their own Placements selects them.
+        scope: String {"enum": ["Workspace", "Subtree"]};
         /// The objects that are placed; an object goes with the first entry that fits it.
         objects: Vec<ObjectSelector> [required]
             {"x-kubernetes-list-type": "atomic", "minItems": 1, "maxItems": 64};
@@ -26,6 +29,13 @@ api_type! {
         tolerations: Vec<Toleration> {"x-kubernetes-list-type": "atomic", "maxItems": 64};
         /// How many of them, and whether replicas are divided.
         spread: Spread;
+        /// What some sites get otherwise than others; one after the other.
+        overrides: Vec<Override> {"x-kubernetes-list-type": "atomic", "maxItems": 64};
+        /// What happens when a site fails. When it is absent, a chosen site stays chosen however
+        /// long it is silent.
+        failover: Option<Failover>;
+        /// When a decision is made anew although it is valid.
+        rebalance: Rebalance;
         /// Whether what the Pods of a placed object name goes where it goes: ConfigMaps, Secrets,
         /// ServiceAccounts and PersistentVolumeClaims of its namespace (Follow), or only what
         /// objects lists (Ignore, the default).
@@ -126,6 +136,54 @@ api_type! {
         /// At most so many; no limit when absent.
         max_groups: Option<i64> {"minimum": 1, "maximum": 1000};
     }
+    /// What some sites get otherwise than others.
+    pub struct Override {
+        /// The sites; all when empty.
+        sites: SiteSelector;
+        /// Kinds that it is for, as PLURAL.GROUP, or PLURAL for the core group; when it is empty,
+        /// all that spec.objects lists.
+        resources: Vec<String> {"x-kubernetes-list-type": "set", "maxItems": 64};
+        /// Steps of a JSON patch (RFC 6902) of what the site would get.
+        patch: Vec<PatchStep> {"x-kubernetes-list-type": "atomic", "maxItems": 64};
+        /// Fields that are computed, after the patch.
+        fields: Vec<ComputedField> {"x-kubernetes-list-type": "atomic", "maxItems": 64};
+    }
+    /// One step of a JSON patch.
+    pub struct PatchStep {
+        /// What is done.
+        op: String [required] {"enum": ["add", "remove", "replace", "move", "copy", "test"]};
+        /// Where, as a JSON pointer.
+        path: String [required] {"maxLength": 1024};
+        /// From where, for move and copy.
+        from: String {"maxLength": 1024};
+        /// The value, for add, replace and test.
+        value: Json;
+    }
+    /// A field that is computed.
+    pub struct ComputedField {
+        /// Where it is, as a JSON pointer; what is above it is made when it is missing.
+        path: String [required] {"minLength": 1, "maxLength": 1024};
+        /// Its value, in CEL, from the `object` so far and the `site` (name, labels, facts).
+        expression: String [required] {"minLength": 1, "maxLength": 4096};
+    }
+    /// What happens when a site fails: it is Lost, is deleted, or may not be chosen any more by
+    /// the same rules.
+    pub struct Failover {
+        /// So long a site may be Lost before others take its place, in seconds (300).
+        grace_seconds: Option<i64> {"minimum": 0, "maximum": 604800};
+        /// Whether the new sites may lie in other jurisdictions than those that were chosen.
+        leave_jurisdiction: bool;
+        /// What becomes of the objects at the failed site: they are deleted (Immediate, the
+        /// default), deleted once all other sites are healthy (Graceful), or left (Never).
+        purge: String {"enum": ["Immediate", "Graceful", "Never"]};
+    }
+    /// When a decision is made anew although it is valid.
+    pub struct Rebalance {
+        /// OnRequest (the default), or Always.
+        policy: String {"enum": ["OnRequest", "Always"]};
+        /// A moment that stands for one request; a new one has the decision made anew once.
+        requested: String {"format": "date-time"};
+    }
     /// What was decided.
     pub struct PlacementStatus {
         /// Generation of the spec that was decided.
@@ -137,7 +195,13 @@ api_type! {
         /// Every site that was looked at, with the rule that chose or rejected it; the chosen
         /// ones first when there are more than a thousand.
         sites: Vec<SiteDecision> {"x-kubernetes-list-type": "atomic"};
-        /// Placed, ObjectsSelected.
+        /// Hash of the rules by which sites were decided; jurisdictions are of them.
+        rules: String {"maxLength": 64};
+        /// The jurisdictions in which failover stays.
+        jurisdictions: Vec<String> {"x-kubernetes-list-type": "atomic"};
+        /// The request to rebalance that was followed last.
+        rebalanced: String;
+        /// Placed, ObjectsSelected, OverridesApplied.
         conditions: Vec<Condition>
             {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]};
     }
@@ -153,6 +217,9 @@ api_type! {
         message: String;
         /// The site's weight, when replicas are divided by weights or by free capacity.
         weight: Option<i64>;
+        /// What becomes of the objects of a site that was chosen before, when they are not deleted
+        /// at once.
+        purge: String {"enum": ["", "Graceful", "Never"]};
     }
 }
 
@@ -161,6 +228,22 @@ impl PlacementSpec {
     #[must_use]
     pub fn follows(&self) -> bool {
         self.dependencies == "Follow"
+    }
+}
+
+impl Failover {
+    /// Seconds for which a Lost site is waited for.
+    #[must_use]
+    pub fn grace(&self) -> i64 {
+        self.grace_seconds.unwrap_or(300)
+    }
+}
+
+impl PlacementSpec {
+    /// Whether it is for the workspaces below, too.
+    #[must_use]
+    pub fn reaches_down(&self) -> bool {
+        self.scope == "Subtree"
     }
 }
 

@@ -14,6 +14,8 @@ api_type! {
         object: Source [required];
         /// The Placement that decided.
         placement: String;
+        /// The logical cluster of the Placement, when it is one of a workspace above.
+        placement_cluster: String;
         /// The sites, with the replicas of each when they are divided.
         sites: Vec<Assignment>
             {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["site"]};
@@ -50,7 +52,7 @@ api_type! {
     pub struct SiteDetail {
         /// Name of the Site.
         site: String [required];
-        /// Applied, Pending, Failed, Conflict, Incompatible, Removing.
+        /// Applied, Pending, Failed, Conflict, Incompatible, Removing, Left.
         state: String;
         /// Healthy, Progressing, Degraded or Unknown.
         health: String;

@@ -4,9 +4,12 @@
 //! asked goes through the same authorizer as the requests themselves, so `can-i` never says
 //! anything else than the server does (kcp-api 4.3, kubernetes-api SAR-01 to SAR-08).
 
+use hanse_apis::sites::{self, COMPARISONS, PLANS};
 use hanse_auth::{Attributes, Decision, UserInfo};
+use hanse_cache::{ObjectKey, ResourceId};
 use hanse_json::{Map, Value, get, get_array, get_object, get_str, json, set};
 use hanse_schema::field::{BadValue, Error as FieldError, ErrorList, Path};
+use hanse_sites::{PlanError, Question};
 use hanse_wire::status::{Result, Status};
 
 use crate::trace::user_json;
@@ -42,7 +45,12 @@ pub fn answer(w: &Writing<'_>, mut review: Value) -> Result<Value> {
             set(&mut review, &["spec"], json!({}));
             set(&mut review, &["metadata"], json!({}));
         }
-        _ if hanse_apis::sites::is_review(&w.target.def.group, &w.target.def.plural) => {
+        _ if is_sites(w, PLANS) => {
+            let status = plan(w, &review)?;
+            set(&mut review, &["status"], status);
+            set(&mut review, &["spec"], json!({}));
+        }
+        _ if is_sites(w, COMPARISONS) => {
             let status = comparison(w, &review)?;
             set(&mut review, &["status"], status);
             set(&mut review, &["spec"], json!({"buckets": []}));
@@ -53,6 +61,57 @@ pub fn answer(w: &Writing<'_>, mut review: Value) -> Result<Value> {
         }
     }
     Ok(review)
+}
+
+fn is_sites(w: &Writing<'_>, plural: &str) -> bool {
+    w.target.def.group == sites::GROUP && w.target.def.plural == plural
+}
+
+/// What would change if the objects of a Plan were written.
+fn plan(w: &Writing<'_>, review: &Value) -> Result<Value> {
+    let unknown = || Status::bad_request("nothing is planned here");
+    let sites = w.service.sites.as_ref().ok_or_else(unknown)?;
+    let cluster = w.call.cluster.as_ref().ok_or_else(unknown)?;
+    let surface = w.service.catalog.surface(cluster);
+    let mut supposed = Vec::new();
+    for (index, object) in get_array(review, &["spec", "objects"]).iter().enumerate() {
+        let text = |path: &[&str]| get_str(object, path).unwrap_or_default();
+        let (version, kind) = (text(&["apiVersion"]), text(&["kind"]));
+        let (group, _) = version.rsplit_once('/').unwrap_or(("", version));
+        let row = surface
+            .rows()
+            .iter()
+            .find(|row| row.group == group && row.kind == kind && !row.flags.review);
+        let (Some(row), name) = (row, text(&["metadata", "name"])) else {
+            let path = Path::new("spec").child("objects").index(index);
+            let value = format!("{version} {kind}");
+            let errors = [FieldError::invalid(&path, value, "is not served here")];
+            let errors = ErrorList::from_iter(errors);
+            return Err(Status::invalid("Plan", sites::GROUP, "", &errors));
+        };
+        let of = ResourceId::new(
+            &row.storage.group,
+            &row.storage.resource,
+            &row.storage.identity,
+        );
+        let namespace = match row.namespaced {
+            true => text(&["metadata", "namespace"]),
+            false => "",
+        };
+        let key = ObjectKey::new(&of, cluster, namespace, name);
+        supposed.push((key, object.clone()));
+    }
+    let question = Question {
+        cluster,
+        user: &w.call.user,
+        supposed: &supposed,
+        without: &texts(review, &["spec", "without"]),
+    };
+    match sites.plan(&question) {
+        Ok(status) => Ok(json!(status)),
+        Err(PlanError::NotAnObject) => Err(Status::bad_request("an object has no name")),
+        Err(PlanError::Busy) => Err(Status::too_many_requests("too much is being written", 1)),
+    }
 }
 
 /// How a syncer's tree differs from what its inbox holds.

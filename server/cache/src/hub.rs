@@ -255,6 +255,27 @@ impl Hub {
         self.shared.state.read().get(key).cloned()
     }
 
+    /// An object as of one version, from memory.
+    pub fn get_at(&self, key: &ObjectKey, at: u64) -> Result<Option<Object>, ReadError> {
+        let state = self.shared.state.read();
+        let Some(table) = state.table(&key.resource) else {
+            let oldest = state.new_floor();
+            return match at < oldest {
+                true => Err(ReadError::TooOld {
+                    requested: at,
+                    oldest,
+                }),
+                false => Ok(None),
+            };
+        };
+        let oldest = table.floor();
+        let found = table.get_at(key, at).ok_or(ReadError::TooOld {
+            requested: at,
+            oldest,
+        })?;
+        Ok(found.cloned())
+    }
+
     /// Several objects as they are at one moment.
     pub fn get_all<'k>(
         &self,

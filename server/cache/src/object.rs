@@ -169,6 +169,15 @@ impl Object {
         Self { body, version }
     }
 
+    /// An object that no store holds, with version 0: what a write would leave, to reason about.
+    ///
+    /// # Errors
+    /// A document that shares a part with others.
+    pub fn supposed(key: ObjectKey, document: &Document) -> Result<Self, DocumentError> {
+        let body = Body::new(key, document.value(), |_| None)?;
+        Ok(Self::new(Arc::new(body), 0))
+    }
+
     /// The same state under another version: what a deletion leaves in its event.
     pub(crate) fn with_version(&self, version: u64) -> Self {
         Self {

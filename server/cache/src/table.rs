@@ -224,6 +224,15 @@ impl Table {
         }
     }
 
+    /// One object as it was at `at`; `None` when the ring does not reach back so far.
+    pub(crate) fn get_at(&self, key: &ObjectKey, at: u64) -> Option<Option<&Object>> {
+        let first = self.after(at)?.find(|event| event.object().key() == key);
+        Some(match first {
+            Some(event) => event.previous(),
+            None => self.get(key),
+        })
+    }
+
     /// For each key of the stretch that changed after `at` its first event since, which knows the
     /// state at `at`; in the order of keys.
     fn undone(&self, scope: &Scope, stretch: &Stretch, at: u64) -> Option<Vec<&Event>> {

@@ -12,9 +12,9 @@ use hanse_cache::{ClusterName, Object, ObjectKey, Scope};
 use hanse_projection::Rule;
 use hanse_projection::expr::Fuel;
 use hanse_projection::references::references;
-use hanse_rules::placement::policy::Failure;
 
-use crate::placement::{self, Choice};
+use crate::picture::Picture;
+use crate::placement::{self, Choice, Failed};
 use crate::run::{Key, Sites};
 
 /// Something that is needed: logical cluster, group, plural, namespace, name. The identity of its
@@ -201,11 +201,7 @@ impl Sites {
 
     /// Notes whether the expressions of Placements fail for an object; answers the Placements of
     /// which that is news.
-    pub(crate) fn note_failures(
-        &self,
-        key: &ObjectKey,
-        failures: &[(ObjectKey, Failure)],
-    ) -> Vec<Key> {
+    pub(crate) fn note_failures(&self, key: &ObjectKey, failures: &[Failed]) -> Vec<Key> {
         let of = &key.resource;
         let told = match &*key.namespace {
             "" => format!("{} {}", of.resource(), key.name),
@@ -218,10 +214,11 @@ impl Sites {
     /// Makes the index of all that is placed, and of what follows it.
     pub(crate) fn remember_followers(&self) {
         let view = self.tenancy.view();
+        let picture = Picture::live(self);
         let mut open: Vec<ObjectKey> = Vec::new();
         for placement in view.list(&self.ids.placements, &Scope::Wildcard) {
-            for object in self.selected(&placement) {
-                let choice = placement::of_object(self, &object);
+            for object in self.selected(&picture, &placement) {
+                let choice = placement::of_object(&picture, &object);
                 let needs = self.follow(object.key(), Some(&object), &choice, true);
                 open.extend(needs.iter().filter_map(Key::object));
             }
@@ -229,7 +226,7 @@ impl Sites {
         let mut seen = BTreeSet::new();
         while let Some(key) = open.pop() {
             if let Some(object) = view.hub().get(&key).filter(|_| seen.insert(Key::of(&key))) {
-                let choice = placement::of_object(self, &object);
+                let choice = placement::of_object(&picture, &object);
                 let needs = self.follow(&key, Some(&object), &choice, true);
                 open.extend(needs.iter().filter_map(Key::object));
             }

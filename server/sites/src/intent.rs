@@ -12,7 +12,7 @@ use hanse_projection::references::pod_paths;
 use hanse_projection::{Render, Rule, access, content_hash, kinds, render};
 use serde_json::{Value, json};
 
-use crate::object::SiteRef;
+use crate::going::{Rules, SiteRef};
 use crate::rules::is_of_site;
 use crate::run::Sites;
 
@@ -32,7 +32,12 @@ pub struct Intent<'a> {
     pub place: &'a SiteRef,
     /// The site's share, and the dotted path where it goes.
     pub share: Option<(&'a str, i64)>,
+    /// Whether its Placement selects it, or it only goes along.
+    pub listed: bool,
 }
+
+/// Reason of what an override refuses.
+pub const OVERRIDE_FAILED: &str = "OverrideFailed";
 
 /// Why nothing is sent.
 fn refused(reason: &str, message: impl Into<String>) -> Box<ApplyError> {
@@ -73,6 +78,14 @@ impl Intent<'_> {
                 let message = format!("ProjectionRule {}: {error}", rule.place.1);
                 refused("TransformFailed", message)
             })?;
+        if let Some(Rules { policy, site, .. }) = &self.place.rules {
+            let what = (self.source, self.listed);
+            let changed = policy.overridden(object, what, site, self.sites.seconds());
+            object = changed.map_err(|failure| {
+                let message = format!("{}: {}", failure.field, failure.message);
+                refused(OVERRIDE_FAILED, message)
+            })?;
+        }
         let access = self.access(&mut object);
         // Whatever stands in a cluster outside of the tenant's own namespaces is not a tenant's to
         // take over.

@@ -35,6 +35,14 @@ pub const CANDIDATES_KEPT: usize = 2048;
 pub const POLICIES_KEPT: usize = 2048;
 /// Lists of what sites serve that are kept read; twice as many at most.
 pub const SERVED_KEPT: usize = 64;
+/// Workspaces whose ancestors are kept; twice as many at most.
+pub const LINEAGES_KEPT: usize = 16_384;
+/// Objects that a plan shows in detail.
+pub const PLANNED_OBJECTS: usize = 200;
+/// Bytes of rendered objects that a plan shows.
+pub const PLANNED_BYTES: usize = 2 * 1024 * 1024;
+/// Times that a plan begins again when the hub forgets the version that it looks at.
+pub const PLAN_TRIES: usize = 5;
 /// Strings of each list in a site's inventory; the rest is not told.
 pub const INVENTORY_ITEMS: usize = 2000;
 /// Deepest workspace whose ancestors' Sites are looked at.

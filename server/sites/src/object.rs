@@ -5,59 +5,29 @@
 //! the order in which they must become true: the finalizer on the object, the site in the
 //! Projection, the Manifest in the inbox; and backwards when something leaves.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hanse_apis::sites::{
     self, API_VERSION, ApplyError, Assignment, ManifestSpec, ProjectionSpec, ProjectionStatus,
-    SiteDecision, SiteSpec, SiteStatus, Source, names,
+    Source, names,
 };
 use hanse_cache::{ClusterName, DocumentError, Object, ObjectKey};
 use hanse_projection::aggregate::{Of, Told};
 use hanse_projection::expr::Fuel;
 use hanse_projection::names::object_name;
-use hanse_projection::render::at;
-use hanse_projection::{Rule, kinds, line};
-use hanse_rules::placement::policy::Policy;
-use hanse_rules::placement::shares;
+use hanse_projection::{Rule, line};
 use hanse_tenancy::Draft;
 use serde_json::{Value, json};
 
-use crate::intent::Intent;
-use crate::limits::{FOLLOW_DEPTH, MANIFEST_BYTES_MAX, SOON};
+use crate::going::{Decision, SiteRef, Wanted, share, site_ref, wanted};
+use crate::intent::{Intent, OVERRIDE_FAILED};
+use crate::limits::{MANIFEST_BYTES_MAX, SOON};
+use crate::picture::Picture;
+use crate::placement::Failed;
 use crate::run::{Key, Sites};
 use crate::status::{self, Part};
 use crate::turn::{Turn, annotate, hold, let_go};
 use crate::{inbox, placement};
-
-/// A Site as a placed object sees it.
-#[derive(Clone, Debug, Default)]
-pub struct SiteRef {
-    /// Its inbox.
-    pub inbox: String,
-    /// Whether nothing is known of it.
-    pub lost: bool,
-    /// Since when.
-    pub lost_since: String,
-    /// Whether the end of objects may be promised while it is lost.
-    pub tombstones: bool,
-    /// Whether its syncer holds removals back.
-    pub parked: bool,
-    /// Kinds outside of namespaces that it takes.
-    pub cluster_scoped: Vec<String>,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// The workspace of its Site.
-    pub home: String,
-}
-
-/// What an object shall have.
-struct Wanted {
-    placement: String,
-    /// The decision by which replicas are divided, when they are.
-    divided: Option<(Arc<Policy>, Vec<SiteDecision>)>,
-    sites: BTreeMap<String, SiteRef>,
-}
 
 /// Looks at one object of a tenant.
 ///
@@ -70,11 +40,12 @@ pub fn reconcile(sites: &Sites, key: &ObjectKey) -> Result<Turn, DocumentError> 
     let name = object_name(&source);
     let projection = view.get(&sites.ids.projections, &key.cluster, "", &name);
     let rule = sites.rule(key);
+    let picture = Picture::live(sites);
     let placed = object.as_ref().filter(|o| !o.is_deleting());
-    let choice = placed.map(|object| placement::of_object(sites, object));
-    let choice = choice.unwrap_or_default();
+    let choice = placed.map(|object| placement::of_object(&picture, object));
+    let mut choice = choice.unwrap_or_default();
     let wanted = match placed {
-        Some(object) => match wanted(sites, object, &rule, &choice) {
+        Some(object) => match wanted(&picture, object, &rule, &choice) {
             Decision::Sites(wanted) => Some(wanted),
             Decision::Nowhere => None,
             // What stands stays as it is until the Placement is decided.
@@ -97,12 +68,14 @@ pub fn reconcile(sites: &Sites, key: &ObjectKey) -> Result<Turn, DocumentError> 
         parts: Vec::new(),
         told: Told::default(),
         told_up: Vec::new(),
+        failed: Vec::new(),
     };
     let assigned = match &wanted {
         Some(wanted) => work.send(wanted)?,
         None => work.withdraw_all()?,
     };
     let object = work.object.clone().filter(|o| !o.is_deleting());
+    choice.failures.append(&mut work.failed);
     let mut turn = work.finish(wanted.as_ref(), assigned)?;
     let moved = !turn.writes.is_empty();
     turn.wake
@@ -112,7 +85,8 @@ pub fn reconcile(sites: &Sites, key: &ObjectKey) -> Result<Turn, DocumentError> 
 }
 
 /// Identity of an object.
-fn source(key: &ObjectKey, object: Option<&Object>) -> Source {
+#[must_use]
+pub fn source(key: &ObjectKey, object: Option<&Object>) -> Source {
     let text = |path: &[&str]| {
         object
             .and_then(|o| o.text(path))
@@ -137,118 +111,6 @@ fn source(key: &ObjectKey, object: Option<&Object>) -> Source {
     }
 }
 
-/// What the Placements say about an object.
-enum Decision {
-    /// It goes to these sites.
-    Sites(Wanted),
-    /// It stays where it is.
-    Nowhere,
-    /// Its Placement has not been decided.
-    Open,
-}
-
-fn wanted(sites: &Sites, object: &Object, rule: &Rule, choice: &placement::Choice) -> Decision {
-    let key = object.key();
-    let stays = kinds::stays(key.resource.group(), key.resource.resource(), &key.name).is_some()
-        || rule.spec.exclude_names.iter().any(|n| **n == *key.name)
-        || object.label(names::IGNORE_LABEL).is_some();
-    if stays {
-        return Decision::Nowhere;
-    }
-    let mut decision = going(sites, object, choice, FOLLOW_DEPTH);
-    // What was born at a site is there already.
-    if let Decision::Sites(wanted) = &mut decision
-        && let Some(born) = object.annotation(names::BORN_ANNOTATION)
-    {
-        let home = born.split('/').next().unwrap_or_default();
-        wanted.sites.remove(home);
-    }
-    decision
-}
-
-/// Where an object goes by a Placement, or by what needs it.
-fn going(sites: &Sites, object: &Object, choice: &placement::Choice, depth: usize) -> Decision {
-    match &choice.placement {
-        Some((placement, policy)) => decided(sites, placement, policy),
-        None => followed(sites, object.key(), depth),
-    }
-}
-
-/// What a Placement has decided.
-fn decided(sites: &Sites, placement: &Object, policy: &Arc<Policy>) -> Decision {
-    let status = placement
-        .raw(&["status"])
-        .and_then(|raw| serde_json::from_slice(raw).ok());
-    let (Some(author), Some(status)) = (placement::author(placement), status) else {
-        return Decision::Open;
-    };
-    let mut status: sites::PlacementStatus = status;
-    let seen = placement::visible(sites, &placement.key().cluster, &author);
-    status
-        .sites
-        .retain(|d| d.chosen && seen.contains_key(&d.site));
-    let chosen = status
-        .sites
-        .iter()
-        .filter_map(|d| Some((d.site.clone(), site_ref(&seen.get(&d.site)?.1))))
-        .collect();
-    let divides = policy.spec.spread.divides();
-    Decision::Sites(Wanted {
-        placement: placement.key().name.to_string(),
-        divided: divides.then(|| (Arc::clone(policy), status.sites)),
-        sites: chosen,
-    })
-}
-
-/// An object that no Placement selects goes wherever a placed object goes that needs it, or needs
-/// what needs it.
-fn followed(sites: &Sites, key: &ObjectKey, depth: usize) -> Decision {
-    let mut out: Option<Wanted> = None;
-    let by = match depth {
-        0 => Vec::new(),
-        _ => sites.followed(key),
-    };
-    for workload in by {
-        let Some(workload) = sites.tenancy.view().hub().get(&workload) else {
-            continue;
-        };
-        let choice = placement::of_object(sites, &workload);
-        match going(sites, &workload, &choice, depth - 1) {
-            Decision::Sites(wanted) => match &mut out {
-                Some(out) => out.sites.extend(wanted.sites),
-                None => {
-                    out = Some(Wanted {
-                        divided: None,
-                        ..wanted
-                    });
-                }
-            },
-            Decision::Open => return Decision::Open,
-            Decision::Nowhere => {}
-        }
-    }
-    out.map_or(Decision::Nowhere, Decision::Sites)
-}
-
-fn site_ref(site: &Object) -> SiteRef {
-    let value = site.value();
-    let spec: SiteSpec = sites::read(&value, "spec").unwrap_or_default();
-    let status: SiteStatus = sites::read(&value, "status").unwrap_or_default();
-    SiteRef {
-        inbox: inbox::name(site).to_string(),
-        lost: status.contact == "Lost",
-        lost_since: status.contact_since,
-        tombstones: spec.lost_deletion != "Wait",
-        parked: !status.parked.is_empty(),
-        cluster_scoped: spec.cluster_scoped,
-        labels: site
-            .labels()
-            .map(|(k, v)| (k.to_owned(), v.to_owned()))
-            .collect(),
-        home: site.key().cluster.to_string(),
-    }
-}
-
 /// One turn at one object.
 pub struct Work<'a> {
     pub(crate) sites: &'a Sites,
@@ -264,6 +126,8 @@ pub struct Work<'a> {
     told: Told,
     /// What could not be brought up.
     pub(crate) told_up: Vec<String>,
+    /// Overrides that failed.
+    failed: Vec<Failed>,
 }
 
 impl Work<'_> {
@@ -282,7 +146,7 @@ impl Work<'_> {
             return Ok(Vec::new());
         };
         self.told.fuel = Fuel::for_sites(wanted.sites.len());
-        let shares = self.shares(wanted, &value);
+        let shares = share(&self.source, &self.rule, wanted, &value);
         let mut assigned = Vec::new();
         for (site, place) in &wanted.sites {
             let share = shares.as_ref().map(|(path, of)| (path.as_str(), of[site]));
@@ -291,7 +155,7 @@ impl Work<'_> {
                 cluster: place.inbox.clone(),
                 replicas: share.map(|(_, n)| n),
             });
-            let part = self.deliver(&value, site, place, share)?;
+            let part = self.deliver((&value, wanted.listed), site, place, share)?;
             self.parts.push(part);
         }
         let leaving: Vec<Assignment> = self
@@ -301,9 +165,17 @@ impl Work<'_> {
             .filter(|a| !assigned.iter().any(|b| b.cluster == a.cluster))
             .cloned()
             .collect();
+        let settled = self.is_settled(&value);
         for assignment in leaving {
             let name_is_taken = assigned.iter().any(|b| b.site == assignment.site);
-            if self.withdraw(&assignment)? && !name_is_taken {
+            let stays = match wanted.purge.get(&assignment.site).map(String::as_str) {
+                Some("Never") => true,
+                Some(_) => !settled,
+                None => false,
+            };
+            let left = stays && !name_is_taken && self.leave(&assignment);
+            let there = left || self.withdraw(&assignment)?;
+            if there && !name_is_taken {
                 assigned.push(assignment);
             }
         }
@@ -311,24 +183,10 @@ impl Work<'_> {
         Ok(assigned)
     }
 
-    fn shares(&self, wanted: &Wanted, value: &Value) -> Option<(String, BTreeMap<String, i64>)> {
-        let row = kinds::row(&self.source.group, &self.source.resource).and_then(|r| r.replicas);
-        let path = match self.rule.spec.replicas_path.as_str() {
-            "" => row?,
-            path => path,
-        };
-        let (policy, decision) = wanted.divided.as_ref()?;
-        if wanted.sites.is_empty() {
-            return None;
-        }
-        let total = at(value, path).and_then(Value::as_i64).unwrap_or(1);
-        Some((path.to_owned(), shares(&policy.spec, decision, total)))
-    }
-
     /// Puts what one site shall have into its inbox, and reads what became of it.
     fn deliver(
         &mut self,
-        value: &Value,
+        (value, listed): (&Value, bool),
         site: &str,
         place: &SiteRef,
         share: Option<(&str, i64)>,
@@ -347,6 +205,7 @@ impl Work<'_> {
             site,
             place,
             share,
+            listed,
         };
         let spec = match intent.of(&key, &mut self.told.fuel) {
             Ok(spec) => spec,
@@ -400,7 +259,15 @@ impl Work<'_> {
         if let Some(found) = self.manifest(&place.inbox) {
             part.read(&found.value(), "", self.source.generation);
         }
-        if matches!(error.reason.as_str(), "TransformFailed" | "RuleInvalid") {
+        if let (OVERRIDE_FAILED, Some(rules)) = (error.reason.as_str(), &place.rules) {
+            self.failed.push(Failed {
+                placement: rules.placement.clone(),
+                kind: "OverridesApplied",
+                message: error.message.clone(),
+            });
+        }
+        let told = ["TransformFailed", "RuleInvalid", OVERRIDE_FAILED];
+        if told.contains(&error.reason.as_str()) {
             let said = format!("{}: {}", part.site, error.message);
             self.told.errors.push(said);
         }
@@ -450,6 +317,39 @@ impl Work<'_> {
         })
     }
 
+    /// Whether the object is healthy, as wished, at all sites where it shall be.
+    fn is_settled(&self, value: &Value) -> bool {
+        let of = Of {
+            group: &self.source.group,
+            resource: &self.source.resource,
+            generation: self.source.generation,
+            object: value,
+            rule: Some(&self.rule),
+        };
+        let mut told = Told {
+            fuel: Fuel::for_sites(self.parts.len()),
+            ..Told::default()
+        };
+        let mut parts = self.parts.clone();
+        parts.iter_mut().for_each(|part| part.raise(&of, &mut told));
+        !parts.is_empty() && parts.iter().all(|part| part.is_well(&of, &mut told))
+    }
+
+    /// Leaves the object at a site as it is, for now or for good. Answers whether it is there.
+    fn leave(&mut self, at: &Assignment) -> bool {
+        let Some(manifest) = self.manifest(&at.cluster).filter(|m| !m.is_deleting()) else {
+            return false;
+        };
+        let site = self.sites.site_of_inbox(&at.cluster);
+        let place = site.map(|site| site_ref(&site, None)).unwrap_or_default();
+        let mut part = Part::new(&at.site, &place);
+        part.read(&manifest.value(), "", self.source.generation);
+        part.state = "Left".into();
+        part.counts = false;
+        self.parts.push(part);
+        true
+    }
+
     /// Takes the object from a site. Answers whether it is still there: not when its Manifest is
     /// gone, and not when the site is Lost and the deletion stands durably in its inbox.
     fn withdraw(&mut self, from: &Assignment) -> Result<bool, DocumentError> {
@@ -457,7 +357,7 @@ impl Work<'_> {
             return Ok(false);
         };
         let site = self.sites.site_of_inbox(&from.cluster);
-        let place = site.as_ref().map(site_ref);
+        let place = site.as_ref().map(|site| site_ref(site, None));
         if !manifest.is_deleting() {
             self.turn.delete(self.sites.tenancy.maker(), &manifest)?;
         }
@@ -554,6 +454,9 @@ impl Work<'_> {
         let spec = ProjectionSpec {
             object: source,
             placement: wanted.map_or(self.old.placement.clone(), |w| w.placement.clone()),
+            placement_cluster: wanted.map_or(self.old.placement_cluster.clone(), |w| {
+                w.placement_cluster.clone()
+            }),
             sites: assigned,
         };
         let maker = self.sites.tenancy.maker();
@@ -569,10 +472,12 @@ impl Work<'_> {
             sites::write(&mut value, "status", summary);
             let cluster = ClusterName::from(self.source.cluster.as_str());
             let draft = Draft::new(&self.sites.ids.projections, value);
-            self.turn.wake.push(Key::Count(
-                cluster.clone(),
-                Arc::from(spec.placement.as_str()),
-            ));
+            let home = match spec.placement_cluster.as_str() {
+                "" => cluster.clone(),
+                above => ClusterName::from(above),
+            };
+            let name = Arc::from(spec.placement.as_str());
+            self.turn.wake.push(Key::Count(home, name));
             return self.turn.create(maker, &cluster, draft);
         };
         let mut value = found.value();

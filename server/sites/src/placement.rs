@@ -4,80 +4,135 @@
 //! decision is written into the status and read from there, so every object of a Placement follows
 //! one decision.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hanse_apis::sites::{
-    self, Condition, GROUP, PlacementStatus, SiteDecision, names, set_condition,
-};
+use hanse_apis::sites::{self, Condition, GROUP, PlacementStatus, names, set_condition};
 use hanse_auth::{Attributes, UserInfo};
 use hanse_cache::{ClusterName, DocumentError, Object, ObjectKey};
-use hanse_rules::path;
-use hanse_rules::placement::policy::{Failure, Policy, Subject};
+use hanse_rules::placement::policy::{Policy, Subject};
 use hanse_rules::placement::{Candidate, Decision, Request, decide};
 use serde_json::Value;
 
-use crate::limits::{ANCESTORS_MAX, DECISIONS_MAX, FAILURES_MAX};
+use crate::limits::{DECISIONS_MAX, FAILURES_MAX};
+use crate::picture::Picture;
 use crate::run::{Key, Sites};
 use crate::turn::Turn;
 
-/// What the Placements of a workspace say about an object.
+/// The conditions that tell of failing expressions: type, reason when well, reason when not.
+const FAILING: [(&str, &str, &str); 2] = [
+    ("ObjectsSelected", "Selected", "ExpressionFailed"),
+    ("OverridesApplied", "Applied", "OverrideFailed"),
+];
+
+/// What the Placements say about an object.
 #[derive(Default)]
 pub struct Choice {
     /// The one that selects it.
     pub placement: Option<(Object, Arc<Policy>)>,
     /// Those before it whose expressions failed.
-    pub failures: Vec<(ObjectKey, Failure)>,
+    pub failures: Vec<Failed>,
 }
+
+/// An expression that failed for an object.
+pub struct Failed {
+    /// Whose it is.
+    pub placement: ObjectKey,
+    /// The condition that tells it.
+    pub kind: &'static str,
+    /// What failed: where the expression stands, and why.
+    pub message: String,
+}
+
+/// A Placement: its logical cluster and name.
+type Which = (ClusterName, Arc<str>);
+/// The condition that tells something, and what it tells.
+type Told = (&'static str, String);
 
 /// Expressions that failed, by Placement and object. Every object that a Placement's kinds name is
 /// looked at after a start, so this needs no memory of its own.
 #[derive(Default)]
 pub struct Failures {
-    of: BTreeMap<(ClusterName, Arc<str>), BTreeMap<Key, String>>,
+    of: BTreeMap<Which, BTreeMap<Key, Told>>,
 }
 
 impl Failures {
     /// Notes what failed for an object now; answers the Placements of which that is news.
-    pub fn note(
-        &mut self,
-        object: &Key,
-        told: &str,
-        failures: &[(ObjectKey, Failure)],
-    ) -> Vec<Key> {
+    pub fn note(&mut self, object: &Key, told: &str, failed: &[Failed]) -> Vec<Key> {
+        let mut now: BTreeMap<Which, Told> = BTreeMap::new();
+        for f in failed {
+            let of = (f.placement.cluster.clone(), Arc::clone(&f.placement.name));
+            let message = format!("{} ({told})", f.message);
+            now.entry(of).or_insert((f.kind, message));
+        }
         let mut news = Vec::new();
-        for ((cluster, name), objects) in &mut self.of {
-            let stays =
-                |(key, _): &&(ObjectKey, Failure)| key.cluster == *cluster && key.name == *name;
-            if !failures.iter().any(|f| stays(&f)) && objects.remove(object).is_some() {
-                news.push(Key::Count(cluster.clone(), Arc::clone(name)));
+        for (of, objects) in &mut self.of {
+            if !now.contains_key(of) && objects.remove(object).is_some() {
+                news.push(Key::Count(of.0.clone(), Arc::clone(&of.1)));
             }
         }
-        for (key, failure) in failures {
-            let of = (key.cluster.clone(), Arc::clone(&key.name));
-            let message = format!("{}: {} ({told})", failure.field, failure.message);
-            let objects = self.of.entry(of).or_default();
-            let known = objects.get(object) == Some(&message);
-            if known || (objects.len() >= FAILURES_MAX && !objects.contains_key(object)) {
+        for (of, row) in now {
+            let objects = self.of.entry(of.clone()).or_default();
+            let full = objects.len() >= FAILURES_MAX && !objects.contains_key(object);
+            if full || objects.get(object) == Some(&row) {
                 continue;
             }
-            objects.insert(object.clone(), message);
-            news.push(Key::Count(key.cluster.clone(), Arc::clone(&key.name)));
+            objects.insert(object.clone(), row);
+            news.push(Key::Count(of.0, of.1));
         }
         self.of.retain(|_, objects| !objects.is_empty());
         news
     }
 
-    /// What is said of a Placement: the first failure, and how many there are.
-    fn told(&self, cluster: &str, name: &str) -> Option<String> {
-        let of = (ClusterName::from(cluster), Arc::from(name));
-        let objects = self.of.get(&of)?;
-        let first = objects.values().next()?;
-        Some(match objects.len() {
-            1 => first.clone(),
-            n => format!("{first}, and {} more objects", n - 1),
+    /// What a condition of a Placement says: the first failure, and how many there are.
+    fn told(&self, cluster: &str, name: &str, kind: &str) -> Option<String> {
+        let objects = self.of.get(&(cluster.into(), Arc::from(name)))?;
+        let mut mine = objects.values().filter(|(k, _)| *k == kind);
+        let (_, first) = mine.next()?;
+        Some(match mine.count() {
+            0 => first.clone(),
+            more => format!("{first}, and {more} more objects"),
         })
+    }
+}
+
+/// The objects that Placements of other workspaces have placed.
+#[derive(Default)]
+pub struct Inherited {
+    of: BTreeMap<Which, BTreeSet<Key>>,
+    by: BTreeMap<Key, Which>,
+}
+
+impl Inherited {
+    /// Notes by which Placement above an object is placed, if by one.
+    pub fn note(&mut self, object: &Key, by: Option<Which>) {
+        let old = match &by {
+            Some(by) => self.by.insert(object.clone(), by.clone()),
+            None => self.by.remove(object),
+        };
+        if let Some(old) = old
+            && let Some(objects) = self.of.get_mut(&old)
+        {
+            objects.remove(object);
+            if objects.is_empty() {
+                self.of.remove(&old);
+            }
+        }
+        if let Some(by) = by {
+            self.of.entry(by).or_default().insert(object.clone());
+        }
+    }
+
+    /// The objects that a Placement has placed below its workspace.
+    pub fn all(&self, cluster: &str, name: &str) -> Vec<Key> {
+        let objects = self.of.get(&(cluster.into(), Arc::from(name)));
+        objects.into_iter().flatten().cloned().collect()
+    }
+
+    fn count(&self, cluster: &str, name: &str) -> usize {
+        let objects = self.of.get(&(cluster.into(), Arc::from(name)));
+        objects.map_or(0, BTreeSet::len)
     }
 }
 
@@ -94,30 +149,45 @@ pub fn reconcile(sites: &Sites, cluster: &str, name: &str) -> Result<Turn, Docum
     if placement.is_deleting() {
         return Ok(turn);
     }
-    let mut value = placement.value();
-    let mut status: PlacementStatus = sites::read(&value, "status").unwrap_or_default();
-    status.observed_generation = value["metadata"]["generation"].as_i64().unwrap_or(0);
-    status.objects = placed(sites, cluster, name);
-    let author = author(&placement);
-    let seen = match &author {
-        Some(author) => visible(sites, cluster, author),
-        None => BTreeMap::new(),
-    };
-    let policy = sites.facts.policy(&placement);
-    let decision = decided(sites, &placement, &policy, &seen, &status.sites);
-    status.chosen = i64::try_from(decision.chosen()).unwrap_or(0);
+    let picture = Picture::live(sites);
+    let policy = picture.policy(&placement);
+    let (mut status, decision) = decided(&picture, &placement, &policy);
     if let Some(moment) = decision.again {
         let seconds = u64::try_from(moment - sites.seconds()).unwrap_or(0);
         turn.again_in(Duration::from_secs(seconds));
     }
+    let mut value = placement.value();
+    status.observed_generation = value["metadata"]["generation"].as_i64().unwrap_or(0);
+    status.objects = placed(sites, &placement, &policy);
+    let placed = placed_or_not(&placement, &policy, &status, &decision);
+    observe(sites, &mut status, "Placed", "Placed", placed);
+    for (kind, well, bad) in FAILING {
+        let told = sites.failures.lock().told(cluster, name, kind);
+        let found = told.map_or(Ok(String::new()), |message| Err((bad, message)));
+        observe(sites, &mut status, kind, well, found);
+    }
+    sites::write(&mut value, "status", &status);
+    turn.update(sites.tenancy.maker(), &placement, &value)?;
+    Ok(turn)
+}
+
+/// Whether there are sites, and if not, why.
+fn placed_or_not(
+    placement: &Object,
+    policy: &Policy,
+    status: &PlacementStatus,
+    decision: &Decision,
+) -> Result<String, (&'static str, String)> {
     let wanted = policy.spec.spread.count;
-    let placed = match (author.is_some(), &decision.unmet) {
+    match (author(placement).is_some(), &decision.unmet) {
         (false, _) => Err((
             "AuthorUnknown",
             "nobody is known to have written the spec".into(),
         )),
         (_, Some(unmet)) => Err(("SpreadUnmet", unmet.clone())),
-        _ if seen.is_empty() => Err(("NoSites", "there is no Site that its author may use".into())),
+        _ if status.sites.is_empty() => {
+            Err(("NoSites", "there is no Site that its author may use".into()))
+        }
         _ if status.chosen == 0 => Err(("NoneFits", "no Site fits; status.sites says why".into())),
         _ => Ok(match wanted.filter(|n| *n > status.chosen) {
             Some(n) => format!(
@@ -126,46 +196,42 @@ pub fn reconcile(sites: &Sites, cluster: &str, name: &str) -> Result<Turn, Docum
             ),
             None => String::new(),
         }),
+    }
+}
+
+/// The decision about a Placement, and the status that follows from the one before.
+#[must_use]
+pub fn decided(
+    picture: &Picture<'_>,
+    placement: &Object,
+    policy: &Policy,
+) -> (PlacementStatus, Decision) {
+    let raw = placement.raw(&["status"]).unwrap_or(b"{}");
+    let mut status: PlacementStatus = serde_json::from_slice(raw).unwrap_or_default();
+    let key = placement.key();
+    let seen = match author(placement) {
+        Some(author) => visible(picture, &key.cluster, &author),
+        None => BTreeMap::new(),
     };
-    status.sites = decision.sites;
+    let candidates: Vec<Arc<Candidate>> = seen
+        .values()
+        .map(|(_, site)| picture.candidate(site))
+        .collect();
+    let candidates: Vec<&Candidate> = candidates.iter().map(|c| &**c).collect();
+    let below = picture.as_below(&key.cluster, &policy.spec);
+    let request = Request {
+        spec: &below,
+        identity: &format!("{}/{}", key.cluster, key.name),
+        now: picture.sites.seconds(),
+        previous: &status,
+    };
+    let decision = decide(&request, &candidates);
+    decision.clone().into_status(&mut status);
     if status.sites.len() > DECISIONS_MAX {
         status.sites.sort_by_key(|d| !d.chosen);
         status.sites.truncate(DECISIONS_MAX);
     }
-    observe(sites, &mut status, "Placed", "Placed", placed);
-    let selected = sites.failures.lock().told(cluster, name);
-    let selected = match selected {
-        Some(message) => Err(("ExpressionFailed", message)),
-        None => Ok(String::new()),
-    };
-    observe(sites, &mut status, "ObjectsSelected", "Selected", selected);
-    sites::write(&mut value, "status", &status);
-    turn.update(sites.tenancy.maker(), &placement, &value)?;
-    Ok(turn)
-}
-
-/// The decision about a Placement, with the Sites that its author sees.
-fn decided(
-    sites: &Sites,
-    placement: &Object,
-    policy: &Policy,
-    seen: &BTreeMap<String, (ClusterName, Object)>,
-    previous: &[SiteDecision],
-) -> Decision {
-    let candidates: Vec<Arc<Candidate>> = seen
-        .values()
-        .map(|(_, site)| sites.facts.candidate(site))
-        .collect();
-    let candidates: Vec<&Candidate> = candidates.iter().map(|c| &**c).collect();
-    let key = placement.key();
-    let below = sites.as_below(&key.cluster, &policy.spec);
-    let request = Request {
-        spec: &below,
-        identity: &format!("{}/{}", key.cluster, key.name),
-        now: sites.seconds(),
-        previous,
-    };
-    decide(&request, &candidates)
+    (status, decision)
 }
 
 /// Sets a condition: true with a note, or false with reason and message.
@@ -191,12 +257,22 @@ fn observe(
     set_condition(&mut status.conditions, condition);
 }
 
-/// How many objects a Placement has placed.
-fn placed(sites: &Sites, cluster: &str, name: &str) -> i64 {
+/// How many objects a Placement has placed, in its workspace and, when it reaches down, below.
+fn placed(sites: &Sites, placement: &Object, policy: &Policy) -> i64 {
     let view = sites.tenancy.view();
-    let all = view.list_cluster(&sites.ids.projections, cluster);
-    let own = |p: &&Object| p.text(&["spec", "placement"]).is_some_and(|p| p == name);
-    i64::try_from(all.iter().filter(own).count()).unwrap_or(i64::MAX)
+    let key = placement.key();
+    let own = |p: &&Object| {
+        p.text(&["spec", "placement"])
+            .is_some_and(|n| *n == *key.name)
+            && p.raw(&["spec", "placementCluster"]).is_none()
+    };
+    let here = view.list_cluster(&sites.ids.projections, &key.cluster);
+    let here = here.iter().filter(own).count();
+    let below = match policy.spec.reaches_down() {
+        true => sites.inherited.lock().count(&key.cluster, &key.name),
+        false => 0,
+    };
+    i64::try_from(here + below).unwrap_or(i64::MAX)
 }
 
 /// Who wrote the spec of a Placement last, as the server noted it.
@@ -223,42 +299,30 @@ pub fn author(placement: &Object) -> Option<UserInfo> {
 /// farther one of the same name.
 #[must_use]
 pub fn visible(
-    sites: &Sites,
+    picture: &Picture<'_>,
     cluster: &str,
     user: &UserInfo,
 ) -> BTreeMap<String, (ClusterName, Object)> {
-    let view = sites.tenancy.view();
+    let sites = picture.sites;
+    let authorizer = sites.tenancy.authorizer();
     let mut out = BTreeMap::new();
-    let mut at = Some(ClusterName::from(cluster));
-    let mut place = view.canonical_path(cluster);
-    for _ in 0..ANCESTORS_MAX {
-        if let Some(home) = &at {
-            for site in view.list_cluster(&sites.ids.sites, home) {
-                let name = site.key().name.to_string();
-                let want = Attributes::resource(user, "use", GROUP, "sites", &name);
-                let may = sites
-                    .tenancy
-                    .authorizer()
-                    .authorize(&want, Some(home))
-                    .allowed;
-                if may && !out.contains_key(&name) {
-                    out.insert(name, (home.clone(), site));
-                }
+    for home in sites.facts.lineage(sites.tenancy.view(), cluster).iter() {
+        for site in picture.list(&sites.ids.sites, home) {
+            let name = site.key().name.to_string();
+            let want = Attributes::resource(user, "use", GROUP, "sites", &name);
+            if !out.contains_key(&name) && authorizer.authorize(&want, Some(home)).allowed {
+                out.insert(name, (home.clone(), site));
             }
         }
-        let Some(parent) = path::parent(&place).map(str::to_owned) else {
-            break;
-        };
-        at = view.existing_cluster(&parent);
-        place = parent;
     }
     out
 }
 
-/// The Placement of an object: the first, by name, that selects it and stays; and the Placements
-/// whose expressions failed for it.
+/// The Placement of an object: the first, by name, of its own workspace that selects it and stays,
+/// otherwise of the nearest workspace above whose Placement reaches down; and the Placements whose
+/// expressions failed for it.
 #[must_use]
-pub fn of_object(sites: &Sites, object: &Object) -> Choice {
+pub fn of_object(picture: &Picture<'_>, object: &Object) -> Choice {
     let key = object.key();
     let labels: BTreeMap<String, String> = object
         .labels()
@@ -271,23 +335,33 @@ pub fn of_object(sites: &Sites, object: &Object) -> Choice {
         name: &key.name,
         labels: &labels,
     };
+    let sites = picture.sites;
     let mut choice = Choice::default();
-    for placement in sites
-        .tenancy
-        .view()
-        .list_cluster(&sites.ids.placements, &key.cluster)
+    for home in sites
+        .facts
+        .lineage(sites.tenancy.view(), &key.cluster)
+        .iter()
     {
-        if placement.is_deleting() {
-            continue;
-        }
-        let policy = sites.facts.policy(&placement);
-        match policy.selects(&subject, &|| object.value()) {
-            Ok(true) => {
-                choice.placement = Some((placement, policy));
-                break;
+        for placement in picture.list(&sites.ids.placements, home) {
+            if placement.is_deleting() {
+                continue;
             }
-            Ok(false) => {}
-            Err(failure) => choice.failures.push((placement.key().clone(), failure)),
+            let policy = picture.policy(&placement);
+            if *home != key.cluster && !policy.spec.reaches_down() {
+                continue;
+            }
+            match policy.selects(&subject, &|| object.value()) {
+                Ok(true) => {
+                    choice.placement = Some((placement, policy));
+                    return choice;
+                }
+                Ok(false) => {}
+                Err(failure) => choice.failures.push(Failed {
+                    placement: placement.key().clone(),
+                    kind: "ObjectsSelected",
+                    message: format!("{}: {}", failure.field, failure.message),
+                }),
+            }
         }
     }
     choice

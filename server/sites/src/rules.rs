@@ -1,6 +1,6 @@
 //! Which ProjectionRule holds for a kind, and whether a rule can be used.
 //!
-//! Start at [`Sites::rule`]. Those who answer for more go first: the rule beside the APIExport of
+//! Start at [`Picture::rule`]. Those who answer for more go first: the rule beside the APIExport of
 //! the kind, then those of the workspaces above the object from the top down, then the one beside
 //! it. Invariant: whoever changes a rule changes what every object of the kind below it gets, so a
 //! rule's change wakes them all; a rule in a tenant's own workspace decides nothing about what is
@@ -20,24 +20,75 @@ use hanse_rules::path;
 use hanse_tenancy::catalog::bound_resources;
 
 use crate::limits::{ANCESTORS_MAX, RULES_KEPT};
+use crate::picture::Picture;
 use crate::run::{Key, Sites};
 use crate::turn::Turn;
 
 /// Rules that were made ready, by workspace and name, with the version that they were made of.
 pub type Ready = BTreeMap<(ClusterName, Arc<str>), (u64, Arc<Rule>)>;
 
-impl Sites {
+impl Picture<'_> {
     /// The rule of an object's kind; one that says nothing when there is none.
     pub(crate) fn rule(&self, key: &ObjectKey) -> Arc<Rule> {
-        let hub = self.tenancy.view().hub();
-        if hub.count(&self.ids.rules, &Scope::Wildcard) == 0 {
+        if !self.has_rules() {
             return Arc::default();
         }
         let found = self
+            .sites
             .places_of_rules(key)
             .into_iter()
             .find_map(|place| self.rule_in(&place, key));
         found.unwrap_or_default()
+    }
+
+    fn has_rules(&self) -> bool {
+        let hub = self.sites.tenancy.view().hub();
+        !self.is_live() || hub.count(&self.sites.ids.rules, &Scope::Wildcard) > 0
+    }
+
+    fn rule_in(&self, cluster: &ClusterName, key: &ObjectKey) -> Option<Arc<Rule>> {
+        let rules = self.list(&self.sites.ids.rules, cluster);
+        let all = rules.iter().map(|rule| self.sites.ready(rule));
+        let mut fits = all.filter(|rule| {
+            let (group, resource) = (key.resource.group(), key.resource.resource());
+            rule.spec.group == group && rule.spec.resource == resource
+        });
+        fits.next()
+    }
+
+    /// A Placement's spec with its kinds as they are called below: what a site must serve.
+    pub(crate) fn as_below<'s>(
+        &self,
+        cluster: &ClusterName,
+        spec: &'s PlacementSpec,
+    ) -> Cow<'s, PlacementSpec> {
+        let mut out = Cow::Borrowed(spec);
+        if !self.has_rules() {
+            return out;
+        }
+        for (i, object) in spec.objects.iter().enumerate() {
+            let of = self
+                .sites
+                .resource_in(cluster, &object.group, &object.resource);
+            let Some(of) = of else {
+                continue;
+            };
+            let rule = self.rule(&ObjectKey::new(&of, cluster, "", ""));
+            let to = &rule.spec.target;
+            if !to.resource.is_empty() {
+                let object = &mut out.to_mut().objects[i];
+                object.group.clone_from(&to.group);
+                object.resource.clone_from(&to.resource);
+            }
+        }
+        out
+    }
+}
+
+impl Sites {
+    /// The rule of an object's kind, as the hub is now.
+    pub(crate) fn rule(&self, key: &ObjectKey) -> Arc<Rule> {
+        Picture::live(self).rule(key)
     }
 
     /// The workspaces whose rules hold for an object, first those that answer for more.
@@ -81,20 +132,12 @@ impl Sites {
         Some(export.key().cluster.clone())
     }
 
-    fn rule_in(&self, cluster: &ClusterName, key: &ObjectKey) -> Option<Arc<Rule>> {
-        let rules = self.tenancy.view().list_cluster(&self.ids.rules, cluster);
-        let all = rules.iter().map(|rule| self.ready(rule));
-        let mut fits = all.filter(|rule| {
-            let (group, resource) = (key.resource.group(), key.resource.resource());
-            rule.spec.group == group && rule.spec.resource == resource
-        });
-        fits.next()
-    }
-
     fn ready(&self, rule: &Object) -> Arc<Rule> {
         let key = rule.key();
         let place = (key.cluster.clone(), Arc::clone(&key.name));
         let mut ready = self.ready.lock();
+        // What is only supposed has no version, and is not kept.
+        let supposed = rule.resource_version() == 0;
         if let Some((version, known)) = ready.get(&place)
             && *version == rule.resource_version()
         {
@@ -109,34 +152,10 @@ impl Sites {
         if ready.len() >= RULES_KEPT {
             ready.clear();
         }
-        ready.insert(place, (rule.resource_version(), Arc::clone(&made)));
+        if !supposed {
+            ready.insert(place, (rule.resource_version(), Arc::clone(&made)));
+        }
         made
-    }
-
-    /// A Placement's spec with its kinds as they are called below: what a site must serve.
-    pub(crate) fn as_below<'s>(
-        &self,
-        cluster: &ClusterName,
-        spec: &'s PlacementSpec,
-    ) -> Cow<'s, PlacementSpec> {
-        let mut out = Cow::Borrowed(spec);
-        let hub = self.tenancy.view().hub();
-        if hub.count(&self.ids.rules, &Scope::Wildcard) == 0 {
-            return out;
-        }
-        for (i, object) in spec.objects.iter().enumerate() {
-            let Some(of) = self.resource_in(cluster, &object.group, &object.resource) else {
-                continue;
-            };
-            let rule = self.rule(&ObjectKey::new(&of, cluster, "", ""));
-            let to = &rule.spec.target;
-            if !to.resource.is_empty() {
-                let object = &mut out.to_mut().objects[i];
-                object.group.clone_from(&to.group);
-                object.resource.clone_from(&to.resource);
-            }
-        }
-        out
     }
 
     /// Wakes whatever a rule may concern.

@@ -4,7 +4,7 @@
 //! what an event concerns. Invariant: a turn's writes carry the versions that it read, so a turn
 //! on an old picture commits nothing and is taken again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ use crate::facts::Facts;
 use crate::follow::Follows;
 use crate::ids::Ids;
 use crate::limits::{BODIES_KEPT, COUNT_PAUSE, EVENTS, NEWS_SECONDS, WORKERS};
-use crate::placement::Failures;
+use crate::picture::Picture;
+use crate::placement::{Failures, Inherited};
 use crate::rules::{self, Ready};
 use crate::turn::Turn;
 use crate::{certificates, inbox, join, object, placement, site};
@@ -109,7 +110,7 @@ impl Key {
         Some(ObjectKey::new(&of, &cluster, namespace, name))
     }
 
-    fn of_source(source: &Source) -> Self {
+    pub(crate) fn of_source(source: &Source) -> Self {
         let parts = [
             &source.group,
             &source.resource,
@@ -146,6 +147,10 @@ pub struct Sites {
     pub(crate) failures: Mutex<Failures>,
     /// Rules that are ready for use.
     pub(crate) ready: Mutex<Ready>,
+    /// Objects that are placed by Placements above their workspace.
+    pub(crate) inherited: Mutex<Inherited>,
+    /// Logical clusters with Placements that reach down.
+    reaching: Mutex<BTreeMap<ClusterName, BTreeSet<Arc<str>>>>,
     /// Bodies that were spare at a moment (monotonic).
     spare: Mutex<Option<(Duration, Vec<SparePart>)>>,
 }
@@ -181,6 +186,8 @@ impl Sites {
             facts: Facts::default(),
             failures: Mutex::new(Failures::default()),
             ready: Mutex::new(Ready::new()),
+            inherited: Mutex::new(Inherited::default()),
+            reaching: Mutex::new(BTreeMap::new()),
             spare: Mutex::new(None),
         }))
     }
@@ -325,7 +332,11 @@ impl Sites {
         if event.is_delete() && key.resource == self.ids.sites {
             self.queue.add(Key::Placements);
         }
+        if event.is_delete() && key.resource == self.ids.projections {
+            self.note_projection(event.object(), true);
+        }
         if event.is_delete() && key.resource == self.ids.placements {
+            self.note_reach(event.object(), true);
             self.queue
                 .add(Key::Spread(key.cluster.clone(), Arc::clone(&key.name)));
         }
@@ -340,12 +351,14 @@ impl Sites {
             self.site_changed(object, previous);
             self.queue.add(Key::Site(cluster, name));
         } else if *of == self.ids.placements {
+            self.note_reach(object, false);
             if changed(&["spec"]) || changed(&["status", "sites"]) || object.is_deleting() {
                 self.queue
                     .add(Key::Spread(cluster.clone(), Arc::clone(&name)));
             }
             self.queue.add(Key::Placement(cluster, name));
         } else if *of == self.ids.projections {
+            self.note_projection(object, false);
             if let Some(source) = source_of(object, &["spec", "object"]) {
                 self.queue.add(Key::of_source(&source));
             }
@@ -391,6 +404,7 @@ impl Sites {
             let scope = Scope::Cluster(cluster);
             if placements.count(&self.ids.placements, &scope) > 0
                 || placements.count(&self.ids.projections, &scope) > 0
+                || self.is_reached(&key.cluster)
             {
                 self.queue.add(Key::of(key));
                 for seeker in self.seekers(key) {
@@ -414,6 +428,7 @@ impl Sites {
         let (was, is) = (contact(previous), contact(site));
         if was != is && (was == "Lost" || is == "Lost") {
             self.queue.add(Key::Inbox(inbox::name(site)));
+            self.queue.add(Key::Placements);
         }
         let decides = same(&["spec"])
             && same(&["metadata", "labels"])
@@ -425,6 +440,48 @@ impl Sites {
         }
     }
 
+    /// Notes whether a Placement reaches down.
+    fn note_reach(&self, placement: &Object, gone: bool) {
+        let key = placement.key();
+        let reaches = !gone && self.facts.policy(placement).spec.reaches_down();
+        let mut reaching = self.reaching.lock();
+        if reaches {
+            let names = reaching.entry(key.cluster.clone()).or_default();
+            names.insert(Arc::clone(&key.name));
+        } else if let Some(names) = reaching.get_mut(&key.cluster) {
+            names.remove(&key.name);
+            if names.is_empty() {
+                reaching.remove(&key.cluster);
+            }
+        }
+    }
+
+    /// Notes whether a Projection is of a Placement above its workspace.
+    fn note_projection(&self, projection: &Object, gone: bool) {
+        let Some(source) = source_of(projection, &["spec", "object"]) else {
+            return;
+        };
+        let above = projection.text(&["spec", "placementCluster"]);
+        let by = above.filter(|_| !gone).and_then(|cluster| {
+            let name = projection.text(&["spec", "placement"])?;
+            Some((ClusterName::from(&*cluster), Arc::from(&*name)))
+        });
+        self.inherited.lock().note(&Key::of_source(&source), by);
+    }
+
+    /// Whether a Placement of a workspace above reaches a logical cluster.
+    fn is_reached(&self, cluster: &ClusterName) -> bool {
+        if self.reaching.lock().is_empty() {
+            return false;
+        }
+        let lineage = self.facts.lineage(self.tenancy.view(), cluster);
+        let reaching = self.reaching.lock();
+        lineage
+            .iter()
+            .skip(1)
+            .any(|above| reaching.contains_key(above))
+    }
+
     /// Every object that a Placement selects, and every one that it has placed.
     fn spread(&self, cluster: &ClusterName, name: &str) {
         let view = self.tenancy.view();
@@ -433,22 +490,36 @@ impl Sites {
                 self.queue.add(Key::of_source(&source));
             }
         }
+        for key in self.inherited.lock().all(cluster, name) {
+            self.queue.add(key);
+        }
         if let Some(placement) = view.get(&self.ids.placements, cluster, "", name) {
-            for object in self.selected(&placement) {
+            for object in self.selected(&Picture::live(self), &placement) {
                 self.queue.add(Key::of(object.key()));
             }
         }
     }
 
-    /// Every object of the kinds that a Placement names, in its workspace.
-    pub(crate) fn selected(&self, placement: &Object) -> Vec<Object> {
+    /// Every object of the kinds that a Placement names, in its workspace and, when it reaches
+    /// down, in those below.
+    pub(crate) fn selected(&self, picture: &Picture<'_>, placement: &Object) -> Vec<Object> {
         let view = self.tenancy.view();
-        let policy = self.facts.policy(placement);
+        let policy = picture.policy(placement);
+        let home = &placement.key().cluster;
         let named = |of: &ResourceId| policy.names(of.group(), of.resource());
-        let scope = Scope::Cluster(placement.key().cluster.clone());
-        let kinds = view.hub().contents(&scope);
-        let kinds = kinds.into_iter().filter(|(of, _)| named(of));
-        kinds.flat_map(|(of, _)| view.list(&of, &scope)).collect()
+        let own = Scope::Cluster(home.clone());
+        if !policy.spec.reaches_down() {
+            let kinds = view.hub().contents(&own);
+            let kinds = kinds.into_iter().filter(|(of, _)| named(of));
+            return kinds.flat_map(|(of, _)| picture.scope(&of, &own)).collect();
+        }
+        let kinds = view.hub().resources().into_iter().filter(named);
+        let all = kinds.flat_map(|of| picture.scope(&of, &Scope::Wildcard));
+        let below = |object: &Object| {
+            let lineage = self.facts.lineage(view, &object.key().cluster);
+            lineage.contains(home)
+        };
+        all.filter(below).collect()
     }
 
     // === turns ===
@@ -500,19 +571,23 @@ impl Sites {
             again,
             wake,
         } = turn;
-        if !writes.is_empty()
-            && let Err(error) = self.tenancy.commit(writes).await
-        {
-            match error {
-                CommitError::Conflict { .. } => {}
-                error => tracing::warn!(?key, %error, "a turn was not committed"),
-            }
-            return Outcome::Retry;
-        }
+        let committed = match writes.is_empty() {
+            true => Ok(()),
+            false => self.tenancy.commit(writes).await.map(|_| ()),
+        };
+        // Also when nothing was committed: what was noted while deciding is not noted twice.
         for key in wake {
             match key {
                 Key::Count(..) => self.queue.add_after(key, COUNT_PAUSE),
                 key => self.queue.add(key),
+            }
+        }
+        match committed {
+            Ok(()) => {}
+            Err(CommitError::Conflict { .. }) => return Outcome::Retry,
+            Err(error) => {
+                tracing::warn!(?key, %error, "a turn was not committed");
+                return Outcome::Retry;
             }
         }
         match again {

@@ -13,8 +13,8 @@ use hanse_projection::expr::cut;
 use hanse_projection::line::{self, NOT_PLACED};
 use serde_json::Value;
 
+use crate::going::SiteRef;
 use crate::limits::{CONDITION_BYTES_MAX, DETAIL_BYTES_MAX};
-use crate::object::SiteRef;
 use crate::run::Sites;
 
 /// What one site says about an object.
@@ -89,6 +89,12 @@ impl Part {
                 Value::Null
             }
         };
+    }
+
+    /// Whether the object is there as wished, and healthy.
+    #[must_use]
+    pub fn is_well(&self, of: &Of<'_>, told: &mut Told) -> bool {
+        health(of, &self.view(), told) == Health::Healthy && self.error.is_none()
     }
 
     /// Warnings that were given below.

@@ -1,29 +1,32 @@
 //! Placement: which objects, which sites, how much at each; explained and repeatable.
 //!
-//! Start at [`decide`], which answers for one Placement; [`policy`] says which objects are its own,
-//! [`divide`] how replicas are shared. Invariant: deterministic and stable. A decision is a
-//! function of the spec, the candidates in any order, the time and the decision before. What was
-//! chosen stays while the rules allow it; new sites are ranked by rendezvous hashing over
-//! (placement, site), so one that comes or goes moves only what it must. Every site that is looked
-//! at gets the rule that chose or rejected it. Deliberately elsewhere: reading Sites and writing
-//! decisions (`server/sites`).
+//! Start at [`decide`], which answers for one Placement; [`policy`] says which objects are its own
+//! and what its overrides make of them, [`divide`] how replicas are shared. Invariant:
+//! deterministic and stable. A decision is a function of the spec, the candidates in any order, the
+//! time and the decision before. What was chosen stays while the rules allow it; new sites are
+//! ranked by rendezvous hashing over (placement, site), so one that comes or goes moves only what
+//! it must. Every site that is looked at gets the rule that chose or rejected it. Deliberately
+//! elsewhere: reading Sites and writing decisions (`server/sites`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hanse_apis::sites::{PlacementSpec, SiteDecision, SiteFacts, Taint};
+use hanse_apis::sites::{Failover, PlacementSpec, PlacementStatus, SiteDecision, SiteFacts, Taint};
 use sha2::{Digest as _, Sha256};
 
 mod divide;
+mod failover;
 mod filter;
+mod overrides;
 pub mod policy;
 mod select;
 #[cfg(test)]
 mod tests;
 
 pub use divide::divide;
+use failover::Before;
 pub use filter::{Rejection, rejection, selected};
-use select::{Entry, select};
+use select::{Entry, Selection, select};
 
 /// What a site serves: resources by group. Sites that serve the same share one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,6 +69,8 @@ pub struct Candidate {
     pub leaving: bool,
     /// What its authority says of it.
     pub facts: SiteFacts,
+    /// Since when nothing is heard of it, in seconds since 1970, when it is Lost.
+    pub lost_since: Option<i64>,
     /// When the evidence of its sovereignty ends, in seconds since 1970.
     pub sovereign_until: Option<i64>,
     /// Its taints.
@@ -119,8 +124,8 @@ pub struct Request<'a> {
     pub identity: &'a str,
     /// Now, in seconds since 1970.
     pub now: i64,
-    /// The decision before this one.
-    pub previous: &'a [SiteDecision],
+    /// The decision before this one, as it stands in the status.
+    pub previous: &'a PlacementStatus,
 }
 
 /// A decision.
@@ -128,6 +133,12 @@ pub struct Request<'a> {
 pub struct Decision {
     /// Every site with its rule, by name.
     pub sites: Vec<SiteDecision>,
+    /// Hash of the rules that decided.
+    pub rules: String,
+    /// The jurisdictions in which failover stays.
+    pub jurisdictions: Vec<String>,
+    /// The request to rebalance that has been followed.
+    pub rebalanced: String,
     /// The spread that cannot be had, if so.
     pub unmet: Option<String>,
     /// When time alone may change the decision, in seconds since 1970.
@@ -140,55 +151,102 @@ impl Decision {
     pub fn chosen(&self) -> usize {
         self.sites.iter().filter(|d| d.chosen).count()
     }
+
+    /// Puts the decision into a status.
+    pub fn into_status(self, status: &mut PlacementStatus) {
+        status.chosen = i64::try_from(self.chosen()).unwrap_or(i64::MAX);
+        status.sites = self.sites;
+        status.rules = self.rules;
+        status.jurisdictions = self.jurisdictions;
+        status.rebalanced = self.rebalanced;
+    }
 }
 
 /// Decides for every site.
 #[must_use]
 pub fn decide(request: &Request<'_>, sites: &[&Candidate]) -> Decision {
     let Request { spec, now, .. } = *request;
-    let held: BTreeMap<&str, &SiteDecision> = request
-        .previous
-        .iter()
-        .filter(|d| d.chosen)
-        .map(|d| (d.site.as_str(), d))
-        .collect();
+    let before = Before::of(request);
     let mut rows = Vec::with_capacity(sites.len());
     let mut entries = Vec::with_capacity(sites.len());
     for site in sites.iter().copied() {
-        let is_held = held.contains_key(site.name.as_str());
-        match rejection(spec, site, now).filter(|r| !(r.keeps && is_held)) {
+        let held = before.held.contains_key(site.name.as_str());
+        let rejected = rejection(spec, site, now)
+            .or_else(|| failover::rejection(spec, site, now))
+            .filter(|r| !(r.keeps && held))
+            .or_else(|| before.outside(site).filter(|_| !held));
+        match rejected {
             Some(r) => rows.push(row(site, false, r.reason, r.message)),
-            None => entries.push(Entry {
-                site,
-                held: is_held,
-            }),
+            None => entries.push(Entry { site, held }),
         }
     }
     let placement = seed(&["placement", request.identity]);
     entries.sort_by_cached_key(|entry| {
         let rank = rank(placement, entry.site.seed);
-        (!entry.held, std::cmp::Reverse(rank), &entry.site.name)
+        let kept = entry.held && !before.anew;
+        (!kept, std::cmp::Reverse(rank), &entry.site.name)
     });
-    let limit = spec
-        .spread
-        .count
-        .map_or(usize::MAX, |n| usize::try_from(n).unwrap_or_default());
-    let selection = select(&entries, limit, &spec.spread.constraints);
+    if before.anew {
+        // Nobody has a right to stay; what only holds new work off has been heard above.
+        entries.iter_mut().for_each(|entry| entry.held = false);
+    }
+    let selection = select(&entries, limit(spec), &spec.spread.constraints);
+    let jurisdictions = match selection.unmet.is_none() || before.is_bound() {
+        true => before.stays_in(spec, &entries, &selection.chosen),
+        false => Vec::new(),
+    };
+    rows.extend(judged(
+        request,
+        &before,
+        &entries,
+        &selection,
+        &jurisdictions,
+    ));
+    rows.sort_by(|a, b| a.site.cmp(&b.site));
+    before.purge(spec, &mut rows);
+    Decision {
+        jurisdictions,
+        sites: rows,
+        unmet: selection.unmet,
+        again: again(spec, sites, now),
+        rules: before.rules,
+        rebalanced: spec.rebalance.requested.clone(),
+    }
+}
+
+/// The rows of the sites that could be chosen.
+fn judged(
+    request: &Request<'_>,
+    before: &Before<'_>,
+    entries: &[Entry<'_>],
+    selection: &Selection,
+    jurisdictions: &[String],
+) -> Vec<SiteDecision> {
+    let Request { spec, now, .. } = *request;
+    let limit = limit(spec);
     let full = selection.chosen.iter().filter(|c| **c).count() >= limit;
+    let mut rows = Vec::with_capacity(entries.len());
     for (entry, chosen) in entries.iter().zip(&selection.chosen) {
+        // Said at once as the next decision will say it.
+        let outside = failover::outside(jurisdictions, entry.site).filter(|_| !chosen);
+        if let Some(r) = outside {
+            rows.push(row(entry.site, false, r.reason, r.message));
+            continue;
+        }
         let mut row = match chosen {
             true => row(entry.site, true, "Fits", String::new()),
             false => left_out(spec, entry.site, limit, full, selection.unmet.as_deref()),
         };
-        row.weight = weight(spec, entry.site, held.get(row.site.as_str()).copied(), now);
+        let held = before.held.get(row.site.as_str()).filter(|_| !before.anew);
+        row.weight = weight(spec, entry.site, held.copied(), now);
         rows.push(row);
     }
-    rows.sort_by(|a, b| a.site.cmp(&b.site));
-    Decision {
-        sites: rows,
-        unmet: selection.unmet,
-        again: again(spec, sites, now),
-    }
+    rows
+}
+
+fn limit(spec: &PlacementSpec) -> usize {
+    let count = spec.spread.count;
+    count.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or_default())
 }
 
 fn row(site: &Candidate, chosen: bool, reason: &str, message: String) -> SiteDecision {
@@ -250,14 +308,18 @@ fn weight(
     }
 }
 
-/// When evidence expires on which the decision may rest.
+/// When evidence expires on which the decision may rest, or when patience ends.
 fn again(spec: &PlacementSpec, sites: &[&Candidate], now: i64) -> Option<i64> {
+    let patience = spec.failover.as_ref().map(Failover::grace);
+    let ends = |site: &&Candidate| Some(site.lost_since? + patience?);
+    let patience = sites.iter().filter_map(ends).filter(|end| *end > now).min();
     let weighs = spec.spread.divide.weights.iter().map(|w| &w.sites);
     let asked = weighs
         .chain([&spec.sites])
         .any(|s| s.facts.sovereignty_level > 0);
     let ends = sites.iter().filter_map(|site| site.sovereign_until);
-    ends.filter(|until| asked && *until > now).min()
+    let evidence = ends.filter(|until| asked && *until > now).min();
+    [patience, evidence].into_iter().flatten().min()
 }
 
 /// The replicas of each chosen site, out of a total.

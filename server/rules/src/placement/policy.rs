@@ -1,11 +1,12 @@
-//! Which objects a Placement selects, with its expressions compiled.
+//! A Placement with its expressions compiled, and which objects it selects.
 //!
-//! Start at [`Policy::selects`]. Invariant: expressions run under a budget, and one that fails
-//! selects nothing and is told with the object that made it fail.
+//! Start at [`Policy::selects`]; what its overrides do is in `overrides.rs`. Invariant: expressions
+//! run under a budget, and one that fails selects nothing and is told with the object that made it
+//! fail.
 
 use std::collections::BTreeMap;
 
-use hanse_apis::sites::{ObjectSelector, PlacementSpec};
+use hanse_apis::sites::{ComputedField, ObjectSelector, PlacementSpec};
 use hanse_cel::{Binding, Budget, DeclType, Decls, Env, Program, Value as CelValue};
 use hanse_schema::field::{Error as FieldError, ErrorList, Path};
 use serde_json::Value;
@@ -21,6 +22,8 @@ pub struct Policy {
     pub spec: PlacementSpec,
     /// The compiled expression of each entry of `spec.objects`, where it has one.
     selectors: Vec<Option<Result<Program, String>>>,
+    /// The compiled fields of each override.
+    pub(super) fields: Vec<Vec<Result<Program, String>>>,
 }
 
 /// What is asked about an object.
@@ -47,14 +50,18 @@ pub struct Failure {
     pub message: String,
 }
 
-/// The variables of a selector's expression.
-fn decls() -> Decls {
-    Decls::new().variable("object", DeclType::any())
+/// The expression of a computed field.
+fn compile_field(env: Env, expression: &str) -> Result<Program, String> {
+    let object = Decls::new().variable("object", DeclType::any());
+    let program = env.compile(expression, &object.variable("site", DeclType::any()));
+    program.map_err(|error| error.to_string())
 }
 
+/// The expression of a selector.
 fn compile(env: Env, expression: &str) -> Result<Program, String> {
+    let object = Decls::new().variable("object", DeclType::any());
     let program = env
-        .compile(expression, &decls())
+        .compile(expression, &object)
         .map_err(|error| error.to_string())?;
     match program.result_type() {
         hanse_cel::Type::Bool | hanse_cel::Type::Dyn => Ok(program),
@@ -72,7 +79,16 @@ impl Policy {
             (!text.is_empty()).then(|| compile(env, text))
         };
         let selectors = spec.objects.iter().map(selector).collect();
-        Self { spec, selectors }
+        let field = |f: &ComputedField| compile_field(env, &f.expression);
+        let fields = spec.overrides.iter();
+        let fields = fields
+            .map(|o| o.fields.iter().map(field).collect())
+            .collect();
+        Self {
+            spec,
+            selectors,
+            fields,
+        }
     }
 
     /// Whether the Placement names the kind at all.
@@ -143,17 +159,33 @@ fn evaluate(selector: &Result<Program, String>, object: &Value) -> Result<bool, 
 pub fn validate(spec: &PlacementSpec) -> ErrorList {
     let mut errors = ErrorList::new();
     let objects = Path::new("spec").child("objects");
-    for (index, entry) in spec.objects.iter().enumerate() {
-        if entry.expression.is_empty() {
-            continue;
+    let mut check = |path: Path, value: &str, verdict: Result<(), String>| {
+        if let Err(message) = verdict {
+            errors.push(FieldError::invalid(&path, value, message));
         }
-        if let Err(message) = compile(Env::for_new_expressions(), &entry.expression) {
-            let path = objects.index(index).child("expression");
-            errors.push(FieldError::invalid(
-                &path,
-                entry.expression.as_str(),
-                &message,
-            ));
+    };
+    for (index, entry) in spec.objects.iter().enumerate() {
+        let path = objects.index(index).child("expression");
+        if !entry.expression.is_empty() {
+            let compiled = compile(Env::for_new_expressions(), &entry.expression);
+            check(path, &entry.expression, compiled.map(|_| ()));
+        }
+    }
+    let overrides = Path::new("spec").child("overrides");
+    for (index, entry) in spec.overrides.iter().enumerate() {
+        for (at, field) in entry.fields.iter().enumerate() {
+            let path = overrides.index(index).child("fields").index(at);
+            let compiled = compile_field(Env::for_new_expressions(), &field.expression);
+            check(
+                path.child("expression"),
+                &field.expression,
+                compiled.map(|_| ()),
+            );
+            let pointer = match field.path.starts_with('/') {
+                true => Ok(()),
+                false => Err("must be a JSON pointer".to_owned()),
+            };
+            check(path.child("path"), &field.path, pointer);
         }
     }
     errors

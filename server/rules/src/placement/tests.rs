@@ -18,18 +18,37 @@ fn site(name: &str) -> Candidate {
     }
 }
 
+fn status(decision: &Decision) -> PlacementStatus {
+    let mut status = PlacementStatus::default();
+    decision.clone().into_status(&mut status);
+    status
+}
+
 fn again(spec: &PlacementSpec, sites: &[Candidate], previous: &[SiteDecision]) -> Decision {
+    let previous = PlacementStatus {
+        sites: previous.to_vec(),
+        ..status(&first(spec, sites))
+    };
+    after(spec, sites, &previous, NOW)
+}
+
+fn after(
+    spec: &PlacementSpec,
+    sites: &[Candidate],
+    previous: &PlacementStatus,
+    now: i64,
+) -> Decision {
     let request = Request {
         spec,
         identity: "c1/web",
-        now: NOW,
+        now,
         previous,
     };
     decide(&request, &sites.iter().collect::<Vec<_>>())
 }
 
 fn first(spec: &PlacementSpec, sites: &[Candidate]) -> Decision {
-    again(spec, sites, &[])
+    after(spec, sites, &PlacementStatus::default(), NOW)
 }
 
 fn names(decision: &Decision) -> Vec<&str> {
@@ -394,6 +413,102 @@ fn a_spread_that_cannot_be_had_moves_nothing_and_says_so() {
     assert!(decision.unmet.is_some());
 }
 
+fn failover(grace: i64, leave: bool, purge: &str) -> Option<Failover> {
+    Some(Failover {
+        grace_seconds: Some(grace),
+        leave_jurisdiction: leave,
+        purge: purge.into(),
+    })
+}
+
+fn in_jurisdiction(name: &str, jurisdiction: &str) -> Candidate {
+    let mut site = site(name);
+    site.facts.jurisdiction = jurisdiction.into();
+    site
+}
+
+#[test]
+fn a_lost_site_is_replaced_after_its_grace_and_stays_replaced() {
+    let mut spec = count(1);
+    spec.failover = failover(60, false, "Never");
+    let mut sites = [
+        in_jurisdiction("a", "de"),
+        in_jurisdiction("b", "de"),
+        in_jurisdiction("c", "fr"),
+    ];
+    spec.sites.names = vec!["a".into()];
+    let only = status(&first(&spec, &sites));
+    assert_eq!(only.jurisdictions, ["de"]);
+    spec.sites.names.clear();
+    // The same decision under the rules that let others in.
+    let mut before = only.clone();
+    before.rules = first(&spec, &sites).rules;
+    sites[0].lost_since = Some(NOW);
+    let waiting = after(&spec, &sites, &before, NOW + 59);
+    assert_eq!(
+        (names(&waiting), waiting.again),
+        (vec!["a"], Some(NOW + 60))
+    );
+    let moved = after(&spec, &sites, &before, NOW + 60);
+    assert_eq!(names(&moved), ["b"]);
+    let told = |d: &Decision| -> Vec<String> {
+        d.sites
+            .iter()
+            .map(|d| format!("{} {}", d.reason, d.purge))
+            .collect()
+    };
+    assert_eq!(
+        told(&moved),
+        ["Lost Never", "Fits ", "OutsideJurisdiction "]
+    );
+    // Nobody in the jurisdiction is left: nobody is chosen, however long it lasts.
+    sites[1].lost_since = Some(NOW + 60);
+    let nobody = after(&spec, &sites, &status(&moved), NOW + 120);
+    assert!(names(&nobody).is_empty());
+    assert!(names(&after(&spec, &sites, &status(&nobody), NOW + 999)).is_empty());
+    // It comes back: whoever took over stays.
+    sites[0].lost_since = None;
+    sites[1].lost_since = None;
+    let back = after(&spec, &sites, &status(&moved), NOW + 130);
+    assert_eq!(names(&back), ["b"]);
+    assert_eq!(told(&back)[0], "Enough Never");
+    // A change of the rules forgets it.
+    spec.spread.count = Some(2);
+    let more = after(&spec, &sites, &status(&back), NOW + 140);
+    assert!(names(&more).contains(&"b") && more.sites.iter().all(|d| d.purge.is_empty()));
+}
+
+#[test]
+fn a_request_moves_once_and_a_policy_always() {
+    let sites: Vec<Candidate> = ["a", "b", "c", "d"].map(site).into();
+    let mut spec = count(2);
+    let best = first(&spec, &sites);
+    let other: Vec<SiteDecision> = best
+        .sites
+        .iter()
+        .map(|d| SiteDecision {
+            chosen: !d.chosen,
+            ..d.clone()
+        })
+        .collect();
+    let held = again(&spec, &sites, &other);
+    assert!(names(&held).iter().all(|n| !names(&best).contains(n)));
+    spec.rebalance.requested = "2026-11-21T10:00:00Z".into();
+    let moved = after(&spec, &sites, &status(&held), NOW);
+    assert_eq!(names(&moved), names(&best));
+    let left = moved.sites.iter().filter(|d| !d.chosen);
+    assert!(left.clone().count() == 2 && left.clone().all(|d| d.purge == "Graceful"));
+    assert_eq!(after(&spec, &sites, &status(&moved), NOW), moved);
+    // The same request again moves nothing.
+    let done = PlacementStatus {
+        sites: other.clone(),
+        ..status(&moved)
+    };
+    assert_eq!(names(&after(&spec, &sites, &done, NOW)), names(&held));
+    spec.rebalance.policy = "Always".into();
+    assert_eq!(names(&after(&spec, &sites, &done, NOW)), names(&best));
+}
+
 /// A site out of two numbers: facts, labels, taints and what else decides.
 fn random_site(index: usize, bits: u64) -> Candidate {
     let pick = |shift: u32, of: u64| (bits >> shift) % of;
@@ -485,6 +600,9 @@ proptest! {
         turned.rotate_left(turn.index(sites.len()));
         prop_assert_eq!(&first(&spec, &turned), &decision);
         prop_assert_eq!(&again(&spec, &turned, &decision.sites), &decision);
+        let bound = PlacementSpec { failover: failover(9, false, "Graceful"), ..spec.clone() };
+        let bound_once = first(&bound, &sites);
+        prop_assert_eq!(&after(&bound, &turned, &status(&bound_once), NOW), &bound_once);
         prop_assert_eq!(decision.sites.len(), sites.len());
         prop_assert!(decision.sites.iter().all(|d| !d.reason.is_empty()));
         prop_assert!(decision.chosen() <= spec.spread.count.unwrap_or(99) as usize);
@@ -529,6 +647,35 @@ proptest! {
             let anew = first(&spec, &fewer);
             let moved = names(&before).into_iter().filter(|n| !names(&anew).contains(n));
             prop_assert!(moved.count() <= 1);
+        }
+    }
+
+    #[test]
+    fn failover_never_leaves_the_jurisdictions(
+        sites in fleet(), spec in wish(), lost in proptest::collection::vec(any::<u32>(), 1..9),
+        leave in any::<bool>(),
+    ) {
+        let mut spec = spec;
+        spec.failover = failover(0, leave, "Graceful");
+        let mut sites = sites;
+        let mut now = status(&first(&spec, &sites));
+        let inside = |names: &[&str], sites: &[Candidate]| -> BTreeSet<String> {
+            let mine = sites.iter().filter(|s| names.contains(&s.name.as_str()));
+            mine.map(|s| s.facts.jurisdiction.clone()).collect()
+        };
+        let home = inside(&names(&first(&spec, &sites)), &sites);
+        for bits in lost {
+            for (index, site) in sites.iter_mut().enumerate() {
+                site.lost_since = (bits >> (index % 32) & 1 == 1).then_some(NOW);
+            }
+            let next = after(&spec, &sites, &now, NOW);
+            let there = inside(&names(&next), &sites);
+            prop_assert!(leave || home.is_empty() || there.is_subset(&home));
+            let silent = sites.iter().filter(|s| s.lost_since.is_some());
+            let kept = silent.filter(|s| names(&next).contains(&s.name.as_str())).count();
+            prop_assert_eq!(kept, 0);
+            now = status(&next);
+            prop_assert_eq!(status(&after(&spec, &sites, &now, NOW)), now.clone());
         }
     }
 

@@ -178,3 +178,73 @@ fn an_older_store_gets_the_schemas_of_a_newer_server() {
         assert_eq!(view.hub().version(), version);
     });
 }
+
+#[test]
+fn a_placement_reaches_down_until_a_nearer_one_takes_over() {
+    play(|w| async move {
+        let inboxes = [w.site("a", json!({})).await, w.site("b", json!({})).await];
+        let kid = "2child";
+        let of = w.sites.tenancy.view().resources().logical_clusters.clone();
+        let cluster = json!({
+            "apiVersion": "core.kcp.io/v1alpha1", "kind": "LogicalCluster",
+            "metadata": {"name": "cluster", "annotations": {"kcp.io/path": "root:kid"}},
+            "spec": {},
+        });
+        w.create(kid, &of, cluster).await;
+        let placement = |site: &str, scope: &str| {
+            let master = super::MASTER;
+            json!({
+                "apiVersion": "sites.hanse.dev/v1alpha1", "kind": "Placement",
+                "metadata": {"name": "p", "annotations": {names::AUTHOR_ANNOTATION: master}},
+                "spec": {"scope": scope, "objects": everything(), "sites": {"names": [site]}},
+            })
+        };
+        let placements = w.sites.ids.placements.clone();
+        w.create(HOME, &placements, placement("a", "Subtree")).await;
+        w.wait(1).await;
+        let deployments = hanse_cache::ResourceId::new("apps", "deployments", "identity");
+        let web = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "default", "generation": 1},
+            "spec": {"replicas": 1},
+        });
+        w.create(kid, &deployments, web).await;
+        w.wait(3).await;
+        let there = || {
+            let going = |m: &Value| m["metadata"].get("deletionTimestamp").is_some();
+            inboxes
+                .each_ref()
+                .map(|i| w.manifests(i).iter().filter(|m| !going(m)).count())
+        };
+        assert_eq!(there(), [1, 0]);
+        assert_eq!(
+            w.manifests(&inboxes[0])[0]["spec"]["source"]["cluster"],
+            kid
+        );
+        let projection = &w.list(&w.sites.ids.projections, kid)[0];
+        assert_eq!(projection["spec"]["placementCluster"], HOME);
+        let objects = || {
+            let p = w.get(&placements, HOME, "", "p").unwrap().value();
+            p["status"]["objects"].clone()
+        };
+        assert_eq!(objects(), 1);
+        assert!(w.list(&placements, kid).is_empty(), "nothing is copied");
+        // The workspace's own Placement comes first; without it the one above is back.
+        w.create(kid, &placements, placement("b", "Workspace"))
+            .await;
+        w.wait(3).await;
+        w.sync(&inboxes[0], 0).await;
+        assert_eq!(there(), [0, 1]);
+        let own = w.get(&placements, kid, "", "p").unwrap();
+        w.delete(&own).await;
+        w.wait(3).await;
+        w.sync(&inboxes[1], 0).await;
+        assert_eq!(there(), [1, 0]);
+        // One that does not reach down is for its own workspace alone.
+        let above = w.get(&placements, HOME, "", "p").unwrap();
+        w.change(&above, |p| p["spec"]["scope"] = json!("Workspace"))
+            .await;
+        w.wait(3).await;
+        assert_eq!(there(), [0, 0]);
+    });
+}
