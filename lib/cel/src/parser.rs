@@ -50,6 +50,8 @@ const RESERVED: [&str; 21] = [
 ];
 
 /// What a message's fields may begin with.
+const NAME: &str = "{IDENTIFIER, ESC_IDENTIFIER}";
+/// The same with all else that may stand there.
 const FIELD_START: &str = "{'}', ',', '?', IDENTIFIER, ESC_IDENTIFIER}";
 
 #[derive(Clone, Copy)]
@@ -568,17 +570,25 @@ impl Parser<'_> {
         let id = self.id_at(open.start);
         let mut fields = Vec::new();
         while self.peek().kind != Tok::Punct("}") {
-            self.take("?");
+            let mark = self.take("?");
             let field = self.next();
             if field.kind != Tok::Ident {
                 let text = self.shown(field);
-                let fits = matches!(self.peek().kind, Tok::Ident | Tok::Punct("}" | "," | "?"));
-                let what = if fits && field.kind != Tok::Eof {
-                    "extraneous"
-                } else {
-                    "mismatched"
+                let (expecting, fits) = match self.peek().kind {
+                    next if mark.is_some() => {
+                        (NAME, matches!(next, Tok::Ident | Tok::EscapedIdent))
+                    }
+                    Tok::Ident | Tok::Punct("}" | "," | "?") => (FIELD_START, true),
+                    _ => (FIELD_START, false),
                 };
-                let what = format!("{what} input '{text}' expecting {FIELD_START}");
+                let fits = fits && field.kind != Tok::Eof;
+                // The original goes on where a colon follows, with a field that has no name.
+                let goes_on = self.peek().kind == Tok::Punct(":");
+                if let Some(mark) = mark.filter(|_| goes_on) {
+                    self.error_token(mark, "unsupported ident kind");
+                }
+                let what = if fits { "extraneous" } else { "mismatched" };
+                let what = format!("{what} input '{text}' expecting {expecting}");
                 return Err(self.syntax_error(field, &what));
             }
             self.expect(":", "':'")?;

@@ -56,21 +56,46 @@ fn walk(node: &Node, value: &Value, at: &Trail<'_>, errors: &mut ErrorList) {
 
 /// Places where a value stands for the second time.
 pub fn repeated<'v>(values: impl Iterator<Item = &'v Value>) -> Vec<usize> {
-    // An integer and a float are different values here; their JSON may be the same.
-    let key = |value: &Value| match value {
-        Value::Number(n) => format!("{}{}", if n.is_i64() { 'i' } else { 'f' }, n),
-        other => go::json(other),
-    };
     let mut times: BTreeMap<String, u32> = BTreeMap::new();
     let mut places = Vec::new();
     for (i, value) in values.enumerate() {
-        let seen = times.entry(key(value)).or_default();
+        let mut text = String::new();
+        exact(value, &mut text);
+        let seen = times.entry(text).or_default();
         *seen += 1;
         if *seen == 2 {
             places.push(i);
         }
     }
     places
+}
+
+/// A text that two values share when they are the same to Kubernetes: an integer and a float are
+/// not, at any depth, though their JSON may be.
+fn exact(value: &Value, text: &mut String) {
+    match value {
+        Value::Number(n) => {
+            text.push(if n.is_i64() { 'i' } else { 'f' });
+            text.push_str(&n.to_string());
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for item in items {
+                exact(item, text);
+                text.push(',');
+            }
+            text.push(']');
+        }
+        Value::Object(map) => {
+            text.push('{');
+            for (name, item) in map {
+                text.push_str(&go::quote(name));
+                exact(item, text);
+            }
+            text.push('}');
+        }
+        other => text.push_str(&go::json(other)),
+    }
 }
 
 fn keyed(node: &Node, items: &[Value], at: &Trail<'_>, errors: &mut ErrorList) {
@@ -104,4 +129,19 @@ fn distinct_texts(key: &str, items: &[Value]) -> bool {
     let Some(mut texts) = texts else { return false };
     texts.sort_unstable();
     texts.windows(2).all(|pair| pair[0] != pair[1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_integer_and_a_float_are_two_values_at_any_depth() {
+        let places = |items: Value| repeated(items.as_array().unwrap().iter());
+        assert_eq!(places(json!([1, 1.0, 1])), [2]);
+        assert_eq!(places(json!([{"a": 1.0}, {"a": 1}, {"a": 1.0}])), [2]);
+        assert_eq!(places(json!([[1], [1.0], ["1"], ["i1"]])), [0; 0]);
+        assert_eq!(places(json!([{"a": {"b": 2}}, {"a": {"b": 2}}])), [1]);
+    }
 }
