@@ -11,7 +11,6 @@ pub mod demo;
 pub mod example;
 pub mod fleet;
 pub mod golden;
-pub mod history;
 pub mod http;
 pub mod hub;
 pub mod kubeconfig;

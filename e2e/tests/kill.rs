@@ -3,7 +3,7 @@
 //!
 //! Two loads. [`nothing_acknowledged_is_lost_and_watches_are_exact`] has writers fight over a few
 //! ConfigMaps while watchers of four kinds follow; what everybody saw is judged by
-//! `hanse_e2e::history`. [`births_and_deaths_are_whole`] has workspaces born and deleted; each is
+//! `hanse_history`. [`births_and_deaths_are_whole`] has workspaces born and deleted; each is
 //! there with all objects of its birth or not at all, and what was being deleted goes away.
 //! `HANSE_SEED` and `HANSE_ROUNDS` say from where and how often.
 
@@ -13,11 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use hanse_e2e::history::{Act, Event, History, Key, Kind, Op, Outcome, State, View};
 use hanse_e2e::http::Client;
 use hanse_e2e::hub::Hub;
 use hanse_e2e::kubeconfig::Access;
 use hanse_e2e::wait;
+use hanse_history::{Act, Event, History, Judged, Key, Kind, Op, Outcome, State, View, Watch};
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -216,22 +216,22 @@ impl Load {
 // === the watchers ===
 
 /// A watch that goes on over the server's death.
-struct Watch {
+struct Follower {
     client: Client,
-    view: View,
     version: u64,
-    events: Vec<Event>,
+    told: Watch,
 }
 
-impl Watch {
+impl Follower {
     /// Reads until an event or bookmark of at least this version, or until the server is gone.
     async fn follow(&mut self, until: u64) -> Result<()> {
-        let selector = if self.view.even {
-            "&labelSelector=even%3Dtrue"
-        } else {
-            ""
+        let view = &self.told.view;
+        let selector = match (view.rest, &view.name) {
+            (Some(_), _) => "&labelSelector=even%3Dtrue".to_owned(),
+            (None, Some(name)) => format!("&fieldSelector=metadata.name%3D{name}"),
+            (None, None) => String::new(),
         };
-        let path = match &self.view.cluster {
+        let path = match &view.cluster {
             Some(_) => CONFIG_MAPS,
             None => "/api/v1/configmaps",
         };
@@ -269,6 +269,7 @@ impl Watch {
             "DELETED" => Kind::Deleted,
             "BOOKMARK" => {
                 self.version = text(object, "/metadata/resourceVersion")?.parse()?;
+                self.told.until = self.version;
                 return Ok(());
             }
             _ => bail!("{line}"),
@@ -279,9 +280,9 @@ impl Watch {
             "version {version} after {}: {line}",
             self.version
         );
-        self.version = version;
+        (self.version, self.told.until) = (version, version);
         if let Some((key, state)) = read(object)? {
-            self.events.push(Event { kind, key, state });
+            self.told.events.push(Event { kind, key, state });
         }
         Ok(())
     }
@@ -297,26 +298,35 @@ impl std::fmt::Display for Wrong {
     }
 }
 
-/// The four watches of a round: everything, one workspace, a selector, and (the sleeper) everything
+/// The watches of a round: everything, one workspace, a label, a name, and (the sleeper) everything
 /// again, which only wakes up when the server is back.
-fn watches(hub: &Hub, clusters: &[String], version: u64) -> Result<Vec<Watch>> {
+fn watches(hub: &Hub, clusters: &[String], version: u64) -> Result<Vec<Follower>> {
     let wild = View::default();
     let one = View {
         cluster: Some(clusters[0].clone()),
         ..View::default()
     };
     let even = View {
-        even: true,
+        rest: Some((2, 0)),
         ..View::default()
     };
-    let views = [wild.clone(), one, even, wild].into_iter();
+    let named = View {
+        name: Some("shared-1".to_owned()),
+        ..View::default()
+    };
+    let views = [wild.clone(), one, even, named, wild].into_iter();
     let watch = |view: View| {
         let client = masters(hub, view.cluster.as_deref().unwrap_or("*"))?;
-        Ok(Watch {
-            client,
+        let told = Watch {
             view,
+            after: version,
+            until: version,
+            ..Watch::default()
+        };
+        Ok(Follower {
+            client,
             version,
-            events: Vec::new(),
+            told,
         })
     };
     views.map(watch).collect()
@@ -331,7 +341,7 @@ async fn nothing_acknowledged_is_lost_and_watches_are_exact() -> Result<()> {
     for name in ["left", "right"] {
         clusters.push(hub.workspace("root", name, "universal").await?);
     }
-    let mut total = hanse_e2e::history::Judged::default();
+    let mut total = Judged::default();
     let mut first_value = 0;
     for round in 0..rounds {
         let history = one_life(&mut hub, &clusters, first_value, &mut chance)
@@ -341,10 +351,7 @@ async fn nothing_acknowledged_is_lost_and_watches_are_exact() -> Result<()> {
             .check()
             .with_context(|| format!("seed {seed}, round {round}"))?;
         first_value += history.ops.len() as u64;
-        total.requests += judged.requests;
-        total.writes += judged.writes;
-        total.unacknowledged += judged.unacknowledged;
-        total.events += judged.events;
+        total += judged;
     }
     println!("{rounds} lives: {total:?}");
     ensure!(
@@ -434,7 +441,7 @@ async fn one_life(
 async fn finish(
     hub: &Hub,
     load: &Load,
-    watches: Vec<Watch>,
+    watches: Vec<Follower>,
     before: Value,
     version: u64,
 ) -> Result<History> {
@@ -455,22 +462,25 @@ async fn finish(
         version,
         first_value: load.first_value,
         ops,
-        watches: Vec::new(),
+        ..History::default()
     };
     for mut watch in watches {
         // The first watch sees everything; the others must see their part of what it saw.
-        let until = match history.watches.first() {
-            Some((_, log)) => history
-                .projected(log, &watch.view)
+        let until = match history.log.is_empty() {
+            true => Some(last),
+            false => history
+                .projected(&watch.told.view)
                 .last()
                 .map(|e| e.state.version),
-            None => Some(last),
         };
         let followed = tokio::time::timeout(WATCH_TIME_MAX, watch.follow(until.unwrap_or(0)));
         followed
             .await
-            .with_context(|| format!("{:?} never told {until:?}", watch.view))??;
-        history.watches.push((watch.view, watch.events));
+            .with_context(|| format!("{:?} never told {until:?}", watch.told.view))??;
+        if history.log.is_empty() {
+            history.log = watch.told.events.clone();
+        }
+        history.watches.push(watch.told);
     }
     let listed = items(&list)?;
     ensure!(

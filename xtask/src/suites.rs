@@ -51,6 +51,14 @@ pub const SUITES: &[Suite] = &[
         chunk: 20_000,
     },
     Suite {
+        name: "simulator",
+        about: "the server in one thread from a seed: crashes at any write, histories, no orphans",
+        package: "hanse-simulator",
+        target: &["--test", "simulator"],
+        filter: "nothing_is_lost",
+        chunk: 100,
+    },
+    Suite {
         name: "crash",
         about: "kill -9 of writers and watchers over one store: nothing lost, halved or doubled",
         package: "hanse-cache",

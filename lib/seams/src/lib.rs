@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod disk;
+mod planted;
 mod real;
 mod shutdown;
 mod simulated;
@@ -23,6 +24,7 @@ mod steady;
 mod tests;
 
 pub use disk::{SECTOR_BYTES, SimulatedDirectory, SimulatedDisk};
+pub use planted::{Bug, Planted};
 pub use real::{RealClock, RealRng, RealSpawner};
 pub use shutdown::Shutdown;
 pub use simulated::Simulation;
@@ -180,6 +182,8 @@ pub struct Seams {
     pub rng: Arc<dyn Rng>,
     /// Where things run.
     pub spawner: Arc<dyn Spawner>,
+    /// Bugs on purpose: none but in a simulation that asks for one.
+    pub planted: Planted,
 }
 
 impl Seams {
@@ -190,6 +194,7 @@ impl Seams {
             clock: Arc::new(RealClock::new()),
             rng: Arc::new(RealRng::new()),
             spawner: Arc::new(RealSpawner::current()),
+            planted: Planted::default(),
         }
     }
 

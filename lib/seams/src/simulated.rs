@@ -1,13 +1,14 @@
 //! One thread, one seed: a clock that moves when told to, chance that repeats, and a scheduler that
 //! picks the next task by that chance.
 //!
-//! Start at [`Simulation::run`]. The invariant: the order of everything follows from the seed and
-//! from the calls made, so the same program with the same seed does the same thing; `trace()`
-//! states a hash over all picks to compare. Time moves only when nothing can run, and then
-//! straight to the next sleeper.
+//! Start at [`Simulation::run`]; [`Simulation::process`] is a part of the machine that can be
+//! killed on its own, as a server is under its clients. The invariant: the order of everything
+//! follows from the seed and from the calls made, so the same program with the same seed does the
+//! same thing; `trace()` states a hash over all picks to compare. Time moves only when nothing can
+//! run, and then straight to the next sleeper.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,16 +17,20 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::planted::{Bug, Planted};
 use crate::shutdown::TriggerOnDrop;
 use crate::{BoxFuture, Clock, Rng, Seams, Shutdown, Spawner, Step, Task, Turn, Worker};
 
 /// The wall clock of a simulation starts here: 2026-01-01T00:00:00Z.
 const WALL_ORIGIN: Duration = Duration::from_secs(1_767_225_600);
 
-/// A simulated machine. Cheap to clone; all clones are the same machine.
+/// A simulated machine, or one process on it. Cheap to clone; all clones are the same machine.
 #[derive(Clone)]
 pub struct Simulation {
     shared: Arc<Shared>,
+    /// Whose jobs are started through this handle.
+    process: u64,
+    planted: Planted,
 }
 
 struct Shared {
@@ -40,7 +45,13 @@ struct State {
     wall: Duration,
     next_id: u64,
     jobs: BTreeMap<u64, Job>,
-    ready: Vec<u64>,
+    /// The process of each job.
+    owners: BTreeMap<u64, u64>,
+    /// Processes that were killed: what they still try to start never runs.
+    killed: BTreeSet<u64>,
+    /// In the order of their numbers: in which order they were woken is not always ours to say (a
+    /// channel may wake its receivers in an order of its own).
+    ready: BTreeSet<u64>,
     sleepers: BinaryHeap<Reverse<(Duration, u64)>>,
     sleeping: BTreeMap<u64, Option<Waker>>,
     trace: u64,
@@ -70,7 +81,9 @@ impl Simulation {
             wall: WALL_ORIGIN,
             next_id: 0,
             jobs: BTreeMap::new(),
-            ready: Vec::new(),
+            owners: BTreeMap::new(),
+            killed: BTreeSet::new(),
+            ready: BTreeSet::new(),
             sleepers: BinaryHeap::new(),
             sleeping: BTreeMap::new(),
             trace: 0,
@@ -79,7 +92,54 @@ impl Simulation {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),
             }),
+            process: 0,
+            planted: Planted::default(),
         }
+    }
+
+    /// The same machine with a bug in whatever is given its seams, to see that a test finds it.
+    #[must_use]
+    pub fn with_bug(mut self, bug: Option<Bug>) -> Self {
+        self.planted = Planted(bug);
+        self
+    }
+
+    /// A new process on this machine: what is started through its seams ends when it is killed.
+    #[must_use]
+    pub fn process(&self) -> Self {
+        let mut process = self.clone();
+        let mut state = self.shared.state.lock();
+        state.next_id += 1;
+        process.process = state.next_id;
+        drop(state);
+        process
+    }
+
+    /// Ends everything that this handle's process runs, at once and between two of its steps, as
+    /// `kill -9` does. The running step ends where it waits next.
+    pub fn kill(&self) {
+        let mut ended = Vec::new();
+        {
+            let mut state = self.shared.state.lock();
+            let State {
+                jobs,
+                owners,
+                killed,
+                ready,
+                ..
+            } = &mut *state;
+            killed.insert(self.process);
+            owners.retain(|id, owner| {
+                let ends = *owner == self.process;
+                if ends {
+                    ended.extend(jobs.remove(id));
+                }
+                !ends
+            });
+            ready.retain(|id| jobs.contains_key(id));
+        }
+        // Outside the lock: what is dropped may call back into the machine.
+        drop(ended);
     }
 
     /// The seams of this machine.
@@ -88,6 +148,7 @@ impl Simulation {
             clock: Arc::new(self.clone()),
             rng: Arc::new(self.clone()),
             spawner: Arc::new(self.clone()),
+            planted: self.planted,
         }
     }
 
@@ -182,12 +243,12 @@ impl Simulation {
             (Some(Job::Task { future, woken }), Some(rest)) => {
                 *future = Some(rest);
                 if std::mem::take(woken) {
-                    state.ready.push(id);
+                    state.ready.insert(id);
                 }
                 None
             }
             (_, rest) => {
-                state.jobs.remove(&id);
+                state.remove(id);
                 rest
             }
         };
@@ -202,11 +263,11 @@ impl Simulation {
         {
             *step = Some(rest);
             if std::mem::take(woken) || turn == Turn::Again {
-                state.ready.push(id);
+                state.ready.insert(id);
             }
             return;
         }
-        let job = state.jobs.remove(&id);
+        let job = state.remove(id);
         drop(state);
         drop(rest);
         if let Some(Job::Worker { ended, .. }) = job {
@@ -219,8 +280,14 @@ impl Simulation {
         let mut state = self.shared.state.lock();
         state.next_id += 1;
         let id = state.next_id;
+        if state.killed.contains(&self.process) {
+            drop(state);
+            drop(job);
+            return id;
+        }
         state.jobs.insert(id, job);
-        state.ready.push(id);
+        state.owners.insert(id, self.process);
+        state.ready.insert(id);
         id
     }
 
@@ -234,16 +301,15 @@ impl Simulation {
         };
         match running {
             Some(woken) => *woken = true,
-            None if !ready.contains(&id) => ready.push(id),
-            None => {}
+            None => drop(ready.insert(id)),
         }
     }
 
     fn abort(&self, id: u64) {
         let job = {
             let mut state = self.shared.state.lock();
-            state.ready.retain(|ready| *ready != id);
-            state.jobs.remove(&id)
+            state.ready.remove(&id);
+            state.remove(id)
         };
         drop(job);
     }
@@ -256,17 +322,23 @@ enum Work {
 }
 
 impl State {
+    fn remove(&mut self, id: u64) -> Option<Job> {
+        self.owners.remove(&id);
+        self.jobs.remove(&id)
+    }
+
     fn pick(&mut self) -> Option<(u64, Work)> {
         while !self.ready.is_empty() {
             let count = self.ready.len() as u64;
             let place = usize::try_from(self.schedule.next() % count).unwrap_or(0);
-            let id = self.ready.swap_remove(place);
+            let id = self.ready.iter().nth(place).copied()?;
+            self.ready.remove(&id);
             let work = match self.jobs.get_mut(&id) {
                 Some(Job::Task { future, .. }) => future.take().map(Work::Task),
                 Some(Job::Worker { step, .. }) => step.take().map(Work::Worker),
                 Some(Job::Blocking(work)) => {
                     let work = work.take().map(Work::Blocking);
-                    self.jobs.remove(&id);
+                    self.remove(id);
                     work
                 }
                 None => None,

@@ -290,9 +290,9 @@ async fn memory(directory: &Path, seams: &Seams) {
     let store = RedbStore::open(&hanse_store_redb::Config::new(directory), seams).expect("a store");
     let store = Arc::new(store);
     let config = Config {
-        parts: &[],
         recent_events: 100,
         recent_bytes: 1 << 20,
+        ..Config::default()
     };
     let hub = Hub::open(store.clone(), config).await.expect("a hub");
     create_all(&hub, seams, 64, 5_000, 0).await;

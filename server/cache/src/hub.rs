@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use hanse_seams::Planted;
 use hanse_store::{Batch, Change, Check, Commit, Limits, Observer, Op, Place, Range, Store};
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -42,6 +43,8 @@ pub struct Config {
     pub recent_bytes: usize,
     /// Members of objects that are kept once for each content.
     pub parts: &'static [PartRule],
+    /// A bug on purpose, in simulations.
+    pub planted: Planted,
 }
 
 impl Default for Config {
@@ -50,6 +53,7 @@ impl Default for Config {
             recent_events: RECENT_EVENTS,
             recent_bytes: RECENT_BYTES,
             parts: &[],
+            planted: Planted::default(),
         }
     }
 }

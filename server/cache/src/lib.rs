@@ -37,7 +37,7 @@ mod tests;
 pub use cursor::Cursor;
 pub use document::{Document, DocumentError, SchemaHash};
 pub use event::{Event, WatchEvent, WatchKind};
-pub use hanse_store::Verified;
+pub use hanse_store::{Limits, Verified};
 pub use hub::{Config, Hub, OpenError, Stats, Usage};
 pub use names::{ClusterName, KeyError, ObjectKey, ResourceId, Scope};
 pub use object::{CLUSTER_ANNOTATION, Object, Slices};

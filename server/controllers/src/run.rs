@@ -6,7 +6,8 @@ use hanse_auth::authority::Authority;
 use hanse_auth::token::Signer;
 use hanse_cache::{ClusterName, CommitError, Hub, ReadError, ResourceId};
 use hanse_reconcile::{Outcome, Queue, Rate};
-use hanse_seams::{Seams, Shutdown, Task};
+use hanse_seams::{Bug, Seams, Shutdown, Task};
+use sha2::{Digest, Sha256};
 
 use crate::key::Key;
 use crate::plan::{Plan, World};
@@ -41,7 +42,18 @@ pub struct Config {
     pub kinds: Arc<dyn Kinds>,
 }
 
-const POSITION: &str = "controllers";
+/// Keys that are always in the queue: the sweep for expired Events, which every start adds.
+const STANDING_KEYS: usize = 1;
+
+/// The name of the position. Where the root CA is another one, everything is looked at again.
+fn position_name(config: &Config) -> String {
+    let digest = Sha256::digest(config.root_ca.as_bytes());
+    let digest = digest
+        .iter()
+        .take(8)
+        .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    format!("controllers/{digest:016x}")
+}
 
 /// Starts all controllers; they run until `stop`.
 pub fn start(hub: &Hub, seams: &Seams, config: Config, stop: &Shutdown) -> Vec<Task> {
@@ -69,9 +81,10 @@ pub fn start(hub: &Hub, seams: &Seams, config: Config, stop: &Shutdown) -> Vec<T
         let mut reader = Reader {
             hub,
             queue,
+            position: position_name(&config),
             config,
             seams: own,
-            saved: 0,
+            unsaved: false,
         };
         let read = reader.run();
         tokio::select! {
@@ -88,17 +101,19 @@ struct Reader {
     queue: Queue<Key>,
     config: Config,
     seams: Seams,
-    saved: u64,
+    position: String,
+    /// Whether events were read that the saved position does not know of.
+    unsaved: bool,
 }
 
 impl Reader {
     async fn run(&mut self) {
         let clock = self.seams.clock.clone();
-        let start = match self.hub.saved_position(POSITION) {
+        let start = match self.hub.saved_position(&self.position) {
+            Some(_) if self.seams.planted.is(Bug::SkippedReplay) => self.hub.version(),
             Some(position) => position,
             None => self.scan(),
         };
-        self.saved = start;
         self.queue.add(Key::Expiry);
         let mut cursor = self.hub.subscribe_all(start);
         loop {
@@ -109,6 +124,7 @@ impl Reader {
             };
             match next {
                 Some(Ok(events)) => {
+                    self.unsaved = true;
                     let world = World {
                         hub: &self.hub,
                         config: &self.config,
@@ -121,7 +137,8 @@ impl Reader {
                     }
                 }
                 Some(Err(ReadError::TooOld { .. } | ReadError::TooNew { .. })) => {
-                    cursor = self.hub.subscribe_all(self.scan());
+                    let seen = self.scan();
+                    cursor = self.hub.subscribe_all(seen);
                 }
                 Some(Err(error)) => {
                     tracing::warn!(%error, "controllers cannot read the event log");
@@ -129,10 +146,9 @@ impl Reader {
                 }
                 None => {
                     // All that was read is done: a restart need not look at it again.
-                    let position = cursor.position();
-                    if self.queue.is_empty() && position > self.saved {
-                        match cursor.save(POSITION).await {
-                            Ok(()) => self.saved = cursor.position(),
+                    if self.unsaved && self.queue.len() <= STANDING_KEYS {
+                        match cursor.save(&self.position).await {
+                            Ok(()) => self.unsaved = false,
                             Err(error) => tracing::warn!(%error, "position not saved"),
                         }
                     }
@@ -142,7 +158,8 @@ impl Reader {
     }
 
     /// Looks at everything there is; answers the version that was seen.
-    fn scan(&self) -> u64 {
+    fn scan(&mut self) -> u64 {
+        self.unsaved = true;
         let version = self.hub.version();
         feed::everything(&self.hub, &mut |key, _| self.queue.add(key));
         version

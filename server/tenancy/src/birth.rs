@@ -4,19 +4,28 @@
 //! Workspace comes out as it will be stored, together with the writes for everything that it
 //! holds from the first moment on. A workspace whose types need nothing from outside is `Ready`
 //! at once; otherwise it is born in kcp's phase with kcp's conditions and the reconcilers go on.
+//!
+//! Where the store takes too few keys at once for that, the first write is the intent: the
+//! Workspace with the id of its logical cluster and nothing behind it. The reconcilers make the
+//! LogicalCluster next and its content after it, so whatever stands after a crash has an owner that
+//! leads to it. [`Tenancy::born`] waits for the end of such a birth.
 
 use crate::bind::Offer;
 use crate::objects::{self, Draft};
 use crate::tenancy::Tenancy;
 use hanse_apis::kcp::{INITIALIZER_API_BINDINGS, cluster};
 use hanse_apis::kcp::{annotation, conditions as condition, finalizer, group, label, phase, user};
-use hanse_cache::{ClusterName, Write};
+use hanse_cache::{ClusterName, Limits, Object, Write};
 use hanse_rules::conditions::{self, Severity, State};
 use hanse_rules::locks::Locks;
 use hanse_rules::types::{self, TypeRef, WorkspaceType};
 use hanse_rules::{hash, path, selector};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a creation waits for a birth that takes several commits.
+const BIRTH_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The initializer of the type `universal`, which the server serves itself.
 pub const INITIALIZER_UNIVERSAL: &str = "root:universal";
@@ -58,6 +67,28 @@ impl Tenancy {
     /// `parent` is the logical cluster in which it is created.
     #[must_use]
     pub fn on_create_workspace(&self, parent: &ClusterName, workspace: &mut Value) -> Vec<Write> {
+        let unborn = workspace.clone();
+        let writes = self.schedule_workspace(parent, workspace);
+        if fits(&writes, 1, self.view().hub().limits()) {
+            return writes;
+        }
+        let chosen = std::mem::take(&mut workspace["spec"]["cluster"]);
+        *workspace = unborn;
+        workspace["metadata"]["generation"] = 1.into();
+        workspace["metadata"]["annotations"][annotation::WORKSPACE_CLUSTER] = chosen;
+        hold(workspace);
+        objects::set_phase(workspace, phase::SCHEDULING);
+        Vec::new()
+    }
+
+    /// As [`Tenancy::on_create_workspace`], for a Workspace that stands already: the writes may
+    /// take several commits, and are in the order in which they must become true.
+    #[must_use]
+    pub(crate) fn schedule_workspace(
+        &self,
+        parent: &ClusterName,
+        workspace: &mut Value,
+    ) -> Vec<Write> {
         let now = self.maker().now();
         if workspace["spec"].get("mount").is_some() {
             return Vec::new();
@@ -80,6 +111,31 @@ impl Tenancy {
         };
         self.announce(workspace, &plan, &newborn, &now);
         newborn.writes
+    }
+
+    /// Waits for a Workspace whose birth takes several commits, as long as only the server itself
+    /// is to act, and a bounded time; `None` when there is nothing to wait for, or it is gone.
+    pub async fn born(&self, workspace: &Object) -> Option<Object> {
+        let is_intent = |object: &Object| {
+            object.text(&["status", "phase"]).as_deref() == Some(phase::SCHEDULING)
+                && object.annotation(annotation::WORKSPACE_CLUSTER).is_some()
+        };
+        if !is_intent(workspace) {
+            return None;
+        }
+        let hub = self.view().hub();
+        let grown = async {
+            loop {
+                let seen = hub.version();
+                let object = hub.get(workspace.key())?;
+                if !is_intent(&object) && !waits_for_us(&object.value()) {
+                    return Some(object);
+                }
+                hub.wait_for(seen + 1).await;
+            }
+        };
+        let grown = self.maker().seams().timeout(BIRTH_TIME_MAX, grown).await;
+        grown.unwrap_or_else(|| hub.get(workspace.key()))
     }
 
     /// Checks that this shard may take the workspace.
@@ -204,6 +260,27 @@ impl Tenancy {
         let last = self.maker().create(&plan.cluster, object, now)?;
         let mut newborn = newborn;
         newborn.writes.push(last);
+        if fits(&newborn.writes, 1, self.view().hub().limits()) {
+            return Ok(newborn);
+        }
+        self.embryo(plan, now)
+    }
+
+    /// A logical cluster of which only the LogicalCluster is written: its reconciler does what its
+    /// initializers stand for, in as many commits as the store needs.
+    fn embryo(&self, plan: &Plan, now: &str) -> Result<Newborn, hanse_cache::DocumentError> {
+        let initializers = types::initializers(&plan.types);
+        let mut newborn = Newborn {
+            writes: Vec::new(),
+            phase: phase::INITIALIZING,
+            initializers: initializers.clone(),
+            terminators: types::terminators(&plan.types),
+        };
+        let locks = Locks::default();
+        let object = self.logical_cluster_draft(plan, &newborn, &initializers, &locks, None, now);
+        newborn
+            .writes
+            .push(self.maker().create(&plan.cluster, object, now)?);
         Ok(newborn)
     }
 
@@ -367,6 +444,25 @@ impl Tenancy {
         }
     }
 
+    /// Makes the Workspace say where its logical cluster is.
+    pub(crate) fn lead_to(&self, workspace: &mut Value, cluster: &str, path: &str) {
+        let shard = self.shard();
+        let notes = [
+            (annotation::SHARD, shard.name.clone()),
+            (
+                annotation::WORKSPACE_SHARD_HASH,
+                hash::shard_hash(&shard.name),
+            ),
+            (annotation::WORKSPACE_CLUSTER, cluster.to_owned()),
+        ];
+        for (key, value) in notes {
+            workspace["metadata"]["annotations"][key] = value.into();
+        }
+        hold(workspace);
+        workspace["spec"]["cluster"] = cluster.into();
+        workspace["spec"]["URL"] = shard.path_url(path).into();
+    }
+
     /// Makes the Workspace say what became of it.
     pub(crate) fn announce(
         &self,
@@ -375,18 +471,7 @@ impl Tenancy {
         newborn: &Newborn,
         now: &str,
     ) {
-        let shard = self.shard();
-        let notes = [
-            (annotation::SHARD, shard.name.clone()),
-            (
-                annotation::WORKSPACE_SHARD_HASH,
-                hash::shard_hash(&shard.name),
-            ),
-            (annotation::WORKSPACE_CLUSTER, plan.cluster.to_string()),
-        ];
-        for (key, value) in notes {
-            workspace["metadata"]["annotations"][key] = value.into();
-        }
+        self.lead_to(workspace, &plan.cluster, &plan.path);
         let ready = newborn.phase == phase::READY;
         let owner = plan
             .owner
@@ -396,14 +481,6 @@ impl Tenancy {
         if let Some(owner) = owner {
             workspace["metadata"]["annotations"][annotation::OWNER] = owner.into();
         }
-        let finalizers = &mut workspace["metadata"]["finalizers"];
-        match finalizers.as_array_mut() {
-            Some(list) if list.iter().any(|f| f == finalizer::LOGICAL_CLUSTER) => {}
-            Some(list) => list.push(finalizer::LOGICAL_CLUSTER.into()),
-            None => *finalizers = json!([finalizer::LOGICAL_CLUSTER]),
-        }
-        workspace["spec"]["cluster"] = (&*plan.cluster).into();
-        workspace["spec"]["URL"] = shard.path_url(&plan.path).into();
         objects::set_phase(workspace, newborn.phase);
         for (field, list) in [
             ("initializers", &newborn.initializers),
@@ -435,6 +512,31 @@ impl Tenancy {
             &identity,
         ))
     }
+}
+
+/// Whether writes and `more` others go in one commit.
+fn fits(writes: &[Write], more: usize, limits: Limits) -> bool {
+    let bytes: usize = writes.iter().map(Write::weight).sum();
+    writes.is_empty() || writes.len() + more <= limits.max_keys && bytes <= limits.max_bytes
+}
+
+/// Puts the finalizer on a Workspace that waits for the end of its logical cluster.
+fn hold(workspace: &mut Value) {
+    let finalizers = &mut workspace["metadata"]["finalizers"];
+    match finalizers.as_array_mut() {
+        Some(list) if list.iter().any(|f| f == finalizer::LOGICAL_CLUSTER) => {}
+        Some(list) => list.push(finalizer::LOGICAL_CLUSTER.into()),
+        None => *finalizers = json!([finalizer::LOGICAL_CLUSTER]),
+    }
+}
+
+/// Whether a Workspace is on its way to Ready and nobody else has to act for it.
+fn waits_for_us(workspace: &Value) -> bool {
+    let ours = [INITIALIZER_UNIVERSAL, INITIALIZER_API_BINDINGS];
+    let status = &workspace["status"];
+    let remaining = status["initializers"].as_array().map(Vec::as_slice);
+    let foreign = |name: &Value| name.as_str().is_none_or(|name| !ours.contains(&name));
+    status["phase"] == phase::INITIALIZING && !remaining.unwrap_or_default().iter().any(foreign)
 }
 
 /// `spec.createdBy` out of the owner annotation: the same fields, empty ones left out.

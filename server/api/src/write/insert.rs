@@ -146,10 +146,14 @@ async fn store(w: &Writing<'_>, mut object: Value) -> Result<Written> {
     match w.service.tenancy.commit(writes).await {
         Ok(committed) => {
             let last = committed.and_then(|mut committed| committed.objects.pop().flatten());
-            Ok(last.map_or_else(
-                || Written::Tree(finish(object, None, &key.cluster)),
-                Written::Stored,
-            ))
+            let Some(stored) = last else {
+                return Ok(Written::Tree(finish(object, None, &key.cluster)));
+            };
+            let born = match bears(w) {
+                true => w.service.tenancy.born(&stored).await,
+                false => None,
+            };
+            Ok(Written::Stored(born.unwrap_or(stored)))
         }
         Err(CommitError::Conflict { .. }) => Err(taken()),
         Err(error) => Err(commit_error(&error)),
@@ -158,11 +162,16 @@ async fn store(w: &Writing<'_>, mut object: Value) -> Result<Written> {
 
 /// Other objects that belong into the commit of a new one: all that a workspace is born with.
 fn companions(w: &Writing<'_>, cluster: &ClusterName, object: &mut Value) -> Vec<Write> {
-    let def = &w.target.def;
-    if def.group == "tenancy.kcp.io" && def.plural == "workspaces" {
-        return w.service.tenancy.on_create_workspace(cluster, object);
+    match bears(w) {
+        true => w.service.tenancy.on_create_workspace(cluster, object),
+        false => Vec::new(),
     }
-    Vec::new()
+}
+
+/// Whether a logical cluster comes with the object.
+fn bears(w: &Writing<'_>) -> bool {
+    let def = &w.target.def;
+    def.group == "tenancy.kcp.io" && def.plural == "workspaces"
 }
 
 fn generate_name(w: &Writing<'_>, base: &str) -> String {

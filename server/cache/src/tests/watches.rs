@@ -143,7 +143,7 @@ fn beyond_memory_the_log_is_read_and_beyond_the_log_it_is_told() {
     let config = Config {
         recent_events: 4,
         recent_bytes: 1 << 20,
-        parts: &[],
+        ..Config::default()
     };
     play_with(config, async move |world| {
         let a = key("c", "ns", "a");
@@ -204,7 +204,7 @@ fn a_cursor_reads_the_log_where_memory_ends() {
     let config = Config {
         recent_events: 4,
         recent_bytes: 1 << 20,
-        parts: &[],
+        ..Config::default()
     };
     play_with(config, async |world| {
         for n in 0..30 {

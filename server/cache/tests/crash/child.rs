@@ -56,7 +56,7 @@ pub fn memory() -> Config {
     Config {
         recent_events: 300,
         recent_bytes: 1 << 20,
-        parts: &[],
+        ..Config::default()
     }
 }
 

@@ -44,7 +44,7 @@ impl Controllers {
             return self.schedule(&object, value);
         }
         match view.logical_cluster(&chosen) {
-            Some(logical) => self.follow(&object, value, &logical.value()),
+            Some(logical) => self.follow(&object, value, &logical),
             None if BORN.iter().any(|phase| value["status"]["phase"] == *phase) => {
                 self.disappeared(&object, value)
             }
@@ -56,7 +56,7 @@ impl Controllers {
     /// Makes up for a birth that could not be whole.
     fn schedule(&self, object: &Object, mut value: Value) -> Result<Step, StepError> {
         let parent: ClusterName = object.key().cluster.clone();
-        let mut writes = self.tenancy.on_create_workspace(&parent, &mut value);
+        let mut writes = self.tenancy.schedule_workspace(&parent, &mut value);
         if let Some(write) = self.change(object, &value)? {
             writes.push(write);
         }
@@ -81,9 +81,17 @@ impl Controllers {
         &self,
         object: &Object,
         mut value: Value,
-        logical: &Value,
+        logical: &Object,
     ) -> Result<Step, StepError> {
         let now = self.tenancy.maker().now();
+        let cluster = &logical.key().cluster;
+        let at = logical.annotation(annotation::PATH).unwrap_or_default();
+        if value["spec"].get("cluster").is_none() && owns(object, logical) {
+            // A birth that was cut short after the LogicalCluster.
+            value["metadata"]["generation"] = 2.into();
+            self.tenancy.lead_to(&mut value, cluster, &at);
+        }
+        let logical = &logical.value();
         let initializers = strings(&logical["status"]["initializers"]);
         for (field, list) in [
             ("initializers", &initializers),
@@ -96,9 +104,8 @@ impl Controllers {
                 };
             }
         }
-        let path = logical["metadata"]["annotations"][annotation::PATH].as_str();
-        if let Some(path) = path {
-            value["spec"]["URL"] = self.tenancy.shard().path_url(path).into();
+        if !at.is_empty() {
+            value["spec"]["URL"] = self.tenancy.shard().path_url(&at).into();
         }
         let at = logical["status"]["phase"].as_str().unwrap_or_default();
         let done = matches!(at, phase::READY | phase::INACTIVE);

@@ -164,10 +164,14 @@ impl World {
             expect: Expect::Absent,
             put: Some(put),
         });
-        self.tenancy
-            .commit(writes)
-            .await
-            .map_err(|e| e.to_string())?;
+        let committed = self.tenancy.commit(writes).await;
+        let committed = committed.map_err(|e| e.to_string())?;
+        let stored = committed.and_then(|mut c| c.objects.pop().flatten());
+        if let Some(stored) = stored
+            && let Some(born) = self.tenancy.born(&stored).await
+        {
+            return Ok(born.value());
+        }
         Ok(object)
     }
 
