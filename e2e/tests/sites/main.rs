@@ -23,6 +23,7 @@ mod dependencies;
 mod joining;
 mod masses;
 mod refusals;
+mod rules;
 mod schemas;
 mod silence;
 mod tenants;
@@ -55,6 +56,8 @@ const STORIES: &[(&str, Story)] = stories![
     joining::one_token_joins_one_cluster_and_reaches_nothing_else,
     tenants::a_tenant_reaches_no_other_workspace_no_site_and_no_wildcard,
     dependencies::what_pods_name_follows_them,
+    rules::a_rule_changes_what_travels_and_brings_up_what_is_born,
+    rules::pods_reach_their_workspace_with_a_token_that_ends,
     masses::a_mass_change_is_parked_until_the_operator_confirms,
     silence::a_silent_site_is_told_and_holds_up_no_deletion,
     joining::a_certificate_is_renewed_while_its_site_works,

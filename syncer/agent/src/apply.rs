@@ -415,8 +415,12 @@ pub fn fail(shared: &Shared, name: &Arc<str>, error: ApplyError, pause: Duration
 }
 
 /// The same error keeps the time since when it is so.
-fn dated(shared: &Shared, old: Option<ApplyError>, new: Option<ApplyError>) -> Option<ApplyError> {
-    let mut new = new?;
+fn dated(
+    shared: &Shared,
+    old: Option<Box<ApplyError>>,
+    new: Option<ApplyError>,
+) -> Option<Box<ApplyError>> {
+    let mut new = Box::new(new?);
     new.since = match old {
         Some(old) if old.reason == new.reason && old.message == new.message => old.since,
         _ => shared.now(),

@@ -115,7 +115,7 @@ fn build(entry: &Entry) -> ManifestStatus {
         applied_hash: standing.applied_hash.clone(),
         applied_generation: standing.applied_generation,
         state: state(entry).to_owned(),
-        error: standing.error.clone(),
+        error: standing.error.as_deref().cloned(),
         generation: entry.live_generation,
         replicas: entry.replicas,
         status: Value::Null,

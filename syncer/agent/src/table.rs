@@ -99,7 +99,7 @@ pub struct Standing {
     /// Fields that others hold.
     pub disputed: Vec<String>,
     /// Why it is not applied.
-    pub error: Option<ApplyError>,
+    pub error: Option<Box<ApplyError>>,
     /// Hash of the last report that the hub has taken.
     pub reported: String,
 }

@@ -133,6 +133,10 @@ pub fn chain(facts: &Facts) -> Vec<Link> {
             Err(text) => (State::Broken, text),
         };
         broken |= state == State::Broken;
+        let text: String = text
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
         let text = cut(&text, TEXT_BYTES_MAX);
         out.push(Link { stage, state, text });
     }

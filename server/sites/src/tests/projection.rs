@@ -2,9 +2,11 @@
 
 use hanse_apis::sites::names;
 use hanse_cache::ResourceId;
+use hanse_projection::Rule;
 use serde_json::{Value, json};
 
 use super::{HOME, World, play, things};
+use crate::rules::is_of_site;
 
 fn condition(object: &Value, kind: &str) -> Option<Value> {
     let all = object["status"]["conditions"].as_array()?;
@@ -226,6 +228,16 @@ fn only_the_sites_operator_names_a_namespace_of_the_site() {
         let target = w.manifests(&a)[0]["spec"]["target"].clone();
         assert_eq!(target["namespace"], "shared");
         assert!(target["name"].as_str().unwrap().starts_with("h-"));
+    });
+}
+
+#[test]
+fn a_tenants_rule_is_not_the_sites() {
+    play(|w| async move {
+        let of = |place: &str| Rule::compile(Default::default(), (place.into(), "r".into()));
+        let is = |rule: &str, home: &str| is_of_site(&w.sites, &of(rule), home);
+        assert!(is("root", "root") && is("root", "root:platform"));
+        assert!(!is("root:platform:tenant", "root:platform") && !is("root:plat", "root:platform"));
     });
 }
 
