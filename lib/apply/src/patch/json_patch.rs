@@ -48,10 +48,8 @@ impl Run {
             .ok_or_else(|| PatchError::Unprocessable(format!("{op} operation has no path")))?;
         let value = || operation.get("value").cloned();
         match op {
-            "add" => {
-                let value = value().ok_or_else(|| missing(op, path))?;
-                self.add(path, value)
-            }
+            // Without a value it is null, as the library has it.
+            "add" => self.add(path, value().unwrap_or_default()),
             "remove" => self.remove(path).map(drop),
             "replace" => {
                 let value = value().ok_or_else(|| missing(op, path))?;
@@ -109,10 +107,11 @@ impl Run {
     }
 
     fn add(&mut self, path: &str, value: Value) -> Result<(), PatchError> {
-        let Some((parent, last)) = split(path) else {
+        if path.is_empty() {
             self.document = value;
             return Ok(());
-        };
+        }
+        let (parent, last) = split(path).ok_or_else(|| missing("add", path))?;
         match find(&mut self.document, parent).ok_or_else(|| missing("add", path))? {
             Value::Object(fields) => {
                 fields.insert(last, value);

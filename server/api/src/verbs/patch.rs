@@ -89,7 +89,16 @@ impl Patch {
         let mut parsed = hanse_json::parse(body, &Limits::default())
             .map_err(|error| Status::bad_request(format!("{prefix}{error}")))?;
         match (kind, &parsed.value) {
-            (PatchType::Json, Value::Array(_)) => {}
+            (PatchType::Json, Value::Array(operations)) => {
+                let odd = operations.iter().find(|operation| !operation.is_object());
+                if let Some(odd) = odd.filter(|_| told) {
+                    let found = type_name(odd);
+                    return Err(Status::bad_request(format!(
+                        "{prefix}json: cannot unmarshal {found} into Go value of type \
+                         handlers.jsonPatchOp"
+                    )));
+                }
+            }
             (kind, Value::Object(_)) if kind != PatchType::Json => {}
             (PatchType::Json, Value::Null) => parsed.value = json!([]),
             (PatchType::StrategicMerge, Value::Null) => parsed.value = json!({}),
@@ -162,10 +171,16 @@ impl Patch {
             _ => self.apply_to(live)?,
         };
         let strategic = self.kind == PatchType::StrategicMerge;
-        if strategic {
-            // What the patch says of its own kind is not looked at.
-            hanse_json::set(&mut patched, &["apiVersion"], def.api_version().into());
-            hanse_json::set(&mut patched, &["kind"], def.kind.as_str().into());
+        // What a strategic patch says of its own kind is not looked at, and what an object of
+        // Kubernetes' own kinds does not say of it is taken from the path.
+        for (field, known) in [
+            ("apiVersion", def.api_version()),
+            ("kind", def.kind.to_string()),
+        ] {
+            let unsaid = get_str(&patched, &[field]).unwrap_or_default().is_empty();
+            if strategic || (def.flags.native && unsaid) {
+                hanse_json::set(&mut patched, &[field], known.into());
+            }
         }
         let refuse = |tree: &Value, why: &str| match strategic {
             true => invalid_patch(&printed(&self.document), why),

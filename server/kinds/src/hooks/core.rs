@@ -226,20 +226,31 @@ pub fn prepare_namespace_update(new: &mut Value, update: Update<'_>) {
     default_namespace(new);
 }
 
+/// A finalizer of the spec is one of Kubernetes' own or is qualified. When a Namespace is made the
+/// list itself is named, when it is finalized the place in it.
+fn spec_finalizers(new: &Value, places: bool, errors: &mut ErrorList) {
+    for (i, name) in texts(new, &["spec", "finalizers"]).into_iter().enumerate() {
+        let list = Path::new("spec").child("finalizers");
+        let path = if places { list.index(i) } else { list };
+        complain(is_qualified_name(name), &path, name, errors);
+        let standard = ["kubernetes", "orphan", "foregroundDeletion"];
+        if !name.contains('/') && !standard.contains(&name) {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(Error::invalid(&path, name, why));
+        }
+    }
+}
+
+pub fn validate_namespace(new: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
+    spec_finalizers(new, false, &mut errors);
+    errors
+}
+
 pub fn validate_namespace_update(new: &Value, update: Update<'_>) -> ErrorList {
     let mut errors = ErrorList::new();
     match update.subresource {
-        "finalize" => {
-            for (i, name) in texts(new, &["spec", "finalizers"]).into_iter().enumerate() {
-                let path = Path::new("spec").child("finalizers").index(i);
-                complain(is_qualified_name(name), &path, name, &mut errors);
-                let standard = ["kubernetes", "orphan", "foregroundDeletion"];
-                if !name.contains('/') && !standard.contains(&name) {
-                    let why = "name is neither a standard finalizer name nor is it fully qualified";
-                    errors.push(Error::invalid(&path, name, why));
-                }
-            }
-        }
+        "finalize" => spec_finalizers(new, true, &mut errors),
         "status" => {
             let deleting = get_str(new, &["metadata", "deletionTimestamp"]).is_some();
             let (expected, why) = match deleting {

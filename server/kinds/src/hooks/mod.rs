@@ -46,6 +46,7 @@ pub static NAMESPACE: Hooks = Hooks {
     default: core::default_namespace,
     prepare_create: core::prepare_namespace,
     prepare_update: core::prepare_namespace_update,
+    validate: core::validate_namespace,
     validate_update: core::validate_namespace_update,
     ..NO_HOOKS
 };
