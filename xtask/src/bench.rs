@@ -6,10 +6,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use crate::project::Project;
-use crate::{instructions, stage};
+use crate::{groups, instructions, stage};
 
 /// Measures Hanse on this machine and prints each number beside its target
 ///
@@ -89,6 +89,11 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
     if args.accept {
         bail!("--accept belongs to `cargo xtask bench instructions`");
     }
+    if args.list {
+        print!("{}", groups::table());
+        return Ok(());
+    }
+    groups::chosen(&args.groups).map_err(|words| anyhow!(words))?;
     let mut build = project.cargo(["build", "--bins", "--profile", &args.profile]);
     build.args(["--package", "hanse", "--package", "hanse-syncer"]);
     build.args(["--package", "kubectl-hanse", "--package", "hanse-e2e"]);
@@ -104,7 +109,6 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
         &args.profile,
     ]);
     let flags = [
-        ("--list", args.list),
         ("--json", args.json),
         ("--alone", args.alone),
         ("--no-peer", args.no_peer),

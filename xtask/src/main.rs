@@ -17,7 +17,10 @@ mod stage;
 mod suites;
 mod test;
 mod tidy;
-// One file for both crates: a dependency on the tests would build all of them for `--help`.
+// One file for both crates: a dependency on the tests would build all of them for `--help`. The
+// same goes for the next.
+#[path = "../../e2e/src/bench/groups.rs"]
+mod groups;
 #[allow(dead_code)]
 #[path = "../../e2e/src/tools.rs"]
 mod tools;

@@ -14,7 +14,7 @@ use super::report::Line;
 /// Where the name of a curve is split: the chart, the server, what of it.
 pub const SEPARATOR: &str = " | ";
 
-const WIDTH: f64 = 760.0;
+const WIDTH: f64 = 820.0;
 const HEIGHT: f64 = 420.0;
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 570.0;

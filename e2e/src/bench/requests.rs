@@ -107,21 +107,13 @@ async fn measure(options: &Options, subject: &Subject, figures: &mut Figures) ->
         wire.send(Method::GET, MAPS, Bytes::new()).await?;
     }
     options.progress.tell(subject, "idle");
-    tokio::time::sleep(IDLE_TIME).await;
-    let memory = |figures: &mut Figures, name: &str| -> Result<()> {
-        if subject.kind != Kind::Ceiling {
-            figures.push(name, subject.resident_mib()?);
-        }
-        Ok(())
-    };
-    memory(figures, "resident, idle, one workspace")?;
+    memory(subject, figures, "resident, idle, one workspace").await?;
     for repeat in 0..options.repeats {
         options.progress.tell(subject, "create");
         creates(subject, &wires, repeat, figures).await?;
         if repeat == 0 {
             // More objects than these stand in other namespaces, and after this.
-            tokio::time::sleep(IDLE_TIME).await;
-            memory(figures, "resident, with 10,000 objects of 1 KiB")?;
+            memory(subject, figures, "resident, with 10,000 objects of 1 KiB").await?;
         }
     }
     for _ in 0..options.repeats {
@@ -135,6 +127,15 @@ async fn measure(options: &Options, subject: &Subject, figures: &mut Figures) ->
         turns(subject, &wires, repeat, figures).await?;
     }
     lists(options, subject, &wires[0], figures).await
+}
+
+/// The memory of a server that has rested. What a static server takes says nothing.
+async fn memory(subject: &Subject, figures: &mut Figures, name: &str) -> Result<()> {
+    if subject.kind != Kind::Ceiling {
+        tokio::time::sleep(IDLE_TIME).await;
+        figures.push(name, subject.resident_mib()?);
+    }
+    Ok(())
 }
 
 /// The collection of a repeat: the first is the one that is listed, and gets all of its objects.

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::Parser;
-use hanse_e2e::bench::{self, Earlier, Options, Progress, plot, report::Report};
+use hanse_e2e::bench::{self, Earlier, Options, Progress, groups, plot, report::Report};
+use tokio::signal::unix::{SignalKind, signal};
 
 // The hub's allocator: a cheaper generator leaves more of the machine to what is measured.
 #[global_allocator]
@@ -16,9 +17,6 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 struct Args {
     /// The groups to measure; all that are not large when none is named.
     groups: Vec<String>,
-    /// Print the groups and end.
-    #[arg(long)]
-    list: bool,
     /// One JSON object a line: name, value, unit, target, met, and more.
     #[arg(long)]
     json: bool,
@@ -57,17 +55,6 @@ async fn main() -> Result<()> {
     if let Some(file) = &args.loud {
         return bench::fairness::loud(file).await;
     }
-    if args.list {
-        for group in bench::GROUPS {
-            let mark = if group.only_named {
-                " (only when it is named)"
-            } else {
-                ""
-            };
-            println!("{:<18} {}{mark}", group.name, group.about);
-        }
-        return Ok(());
-    }
     // Before anything is measured: a file that cannot be read should not be found out at the end.
     let earlier = args.compare.as_deref().map(Earlier::read).transpose()?;
     let (report, outcome) = match &args.show {
@@ -91,7 +78,9 @@ async fn main() -> Result<()> {
 /// What was measured, and whether it came to its end: what was measured before a failure is shown
 /// as well.
 async fn measure(args: &Args) -> Result<(Report, Result<()>)> {
-    let groups = bench::chosen(&args.groups)?.len();
+    let groups = groups::chosen(&args.groups)
+        .map_err(|words| anyhow!(words))?
+        .len();
     if args.json && args.compare.is_some() {
         bail!("--compare is for the table, --json for programs: take one of them");
     }
@@ -104,6 +93,20 @@ async fn measure(args: &Args) -> Result<(Report, Result<()>)> {
         progress: progress.clone(),
     };
     let mut report = Report::beside(args.json, progress);
-    let outcome = bench::groups(&args.groups, &options, &mut report).await;
+    let outcome = tokio::select! {
+        outcome = bench::run(&args.groups, &options, &mut report) => outcome,
+        // What was started ends when it is dropped, which a signal would not do.
+        () = interrupted() => Err(anyhow!("interrupted")),
+    };
     Ok((report, outcome))
+}
+
+async fn interrupted() {
+    let Ok(mut terminated) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated.recv() => {}
+    }
 }
