@@ -274,9 +274,7 @@ impl RedbStore {
             start,
         } = open::open(&disk, config, seams, &patience)?;
         let replayed = !published.overlay.active.slots.is_empty();
-        if disk.is_patient() {
-            patience.begin();
-        }
+        let patient = disk.is_patient();
         let shared = Arc::new(Shared {
             limits: config.limits,
             checkpoint_bytes: config.checkpoint_bytes,
@@ -299,6 +297,9 @@ impl RedbStore {
             commits: commits.clone(),
             checkpoints: checkpoints.clone(),
         };
+        if patient {
+            shared.patience.begin(commits.clone());
+        }
         // Nobody else has set them: this is where the store begins.
         let _ = shared.workers.set(workers);
         if replayed {

@@ -9,6 +9,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hanse_seams::Worker;
 use parking_lot::{Condvar, Mutex};
 use redb::{BackendError, StorageBackend};
 
@@ -26,13 +27,15 @@ pub(crate) struct Patience {
 struct State {
     /// What the disk said, as long as a write waits.
     waiting: Option<Arc<str>>,
-    begun: bool,
+    /// Who is told that a write waits; as long as nobody is, none does.
+    told: Option<Worker>,
 }
 
 impl Patience {
-    /// From now on writes wait for room.
-    pub(crate) fn begin(&self) {
-        self.state.lock().begun = true;
+    /// From now on writes wait for room. The commit loop is woken when one begins to, so that
+    /// it refuses what waits for redb.
+    pub(crate) fn begin(&self, commits: Worker) {
+        self.state.lock().told = Some(commits);
     }
 
     /// Why a checkpoint waits, if it does.
@@ -42,7 +45,7 @@ impl Patience {
 
     /// From now on nothing waits: the store is closed.
     pub(crate) fn end(&self) {
-        self.state.lock().begun = false;
+        self.state.lock().told = None;
         self.changed.notify_all();
     }
 
@@ -52,12 +55,13 @@ impl Patience {
             match write() {
                 Err(error) if is_full(&error) => {
                     let mut state = self.state.lock();
-                    if !state.begun {
+                    let Some(commits) = state.told.clone() else {
                         return Err(error);
-                    }
+                    };
                     if state.waiting.is_none() {
                         tracing::error!(%error, "the disk is full: the store waits for room");
                         state.waiting = Some(error.to_string().into());
+                        commits.wake();
                     }
                     let pause = Duration::from_millis(FULL_DISK_MILLIS);
                     self.changed.wait_for(&mut state, pause);
