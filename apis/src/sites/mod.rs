@@ -26,8 +26,8 @@ pub use manifest::{
 };
 pub use placement::{
     ComputedField, Division, FactSelector, Failover, ObjectSelector, Override, PatchStep,
-    PlacementSpec, PlacementStatus, Rebalance, SiteDecision, SiteSelector, SiteWeight, Spread,
-    SpreadConstraint, Toleration,
+    PlacementSpec, PlacementStatus, Rebalance, Rollout, SiteDecision, SiteSelector, SiteWeight,
+    Spread, SpreadConstraint, Toleration,
 };
 pub use plan::{PlanSpec, PlanStatus, PlannedObject, PlannedPlacement, PlannedSite};
 pub use projection::{Assignment, ProjectionSpec, ProjectionStatus, SiteDetail};

@@ -31,6 +31,8 @@ api_type! {
         spread: Spread;
         /// What some sites get otherwise than others; one after the other.
         overrides: Vec<Override> {"x-kubernetes-list-type": "atomic", "maxItems": 64};
+        /// In which order sites get a change; all at once when it is empty.
+        rollout: Rollout;
         /// What happens when a site fails. When it is absent, a chosen site stays chosen however
         /// long it is silent.
         failover: Option<Failover>;
@@ -165,6 +167,19 @@ api_type! {
         path: String [required] {"minLength": 1, "maxLength": 1024};
         /// Its value, in CEL, from the `object` so far and the `site` (name, labels, facts).
         expression: String [required] {"minLength": 1, "maxLength": 4096};
+    }
+    /// In which order sites get a change. A wave gets it when the sites of the waves before have it
+    /// and are healthy; until then they keep what they have.
+    pub struct Rollout {
+        /// The sites of each wave; those that none of them chooses are the last one.
+        waves: Vec<SiteSelector> {"x-kubernetes-list-type": "atomic", "maxItems": 16};
+        /// So long nothing new must have been reported of a healthy site before the next wave
+        /// begins, in seconds.
+        min_healthy_seconds: i64 {"minimum": 0, "maximum": 86400};
+        /// So many sites of the waves before may be without the change, unhealthy or Lost.
+        max_unhealthy: i64 {"minimum": 0, "maximum": 1000};
+        /// While true no site gets a change; what is there stays.
+        paused: bool;
     }
     /// What happens when a site fails: it is Lost, is deleted, or may not be chosen any more by
     /// the same rules.

@@ -52,7 +52,7 @@ api_type! {
     pub struct SiteDetail {
         /// Name of the Site.
         site: String [required];
-        /// Applied, Pending, Failed, Conflict, Incompatible, Removing, Left.
+        /// Applied, Pending, Failed, Conflict, Incompatible, Removing, Left, Waiting.
         state: String;
         /// Healthy, Progressing, Degraded or Unknown.
         health: String;

@@ -16,6 +16,7 @@ mod compare;
 mod events;
 mod facts;
 mod follow;
+mod gate;
 mod going;
 pub mod ids;
 mod inbox;

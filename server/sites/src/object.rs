@@ -19,6 +19,7 @@ use hanse_projection::{Rule, line};
 use hanse_tenancy::Draft;
 use serde_json::{Value, json};
 
+use crate::gate::Gate;
 use crate::going::{Decision, SiteRef, Wanted, share, site_ref, wanted};
 use crate::intent::{Intent, OVERRIDE_FAILED};
 use crate::limits::{MANIFEST_BYTES_MAX, SOON};
@@ -148,15 +149,24 @@ impl Work<'_> {
         self.told.fuel = Fuel::for_sites(wanted.sites.len());
         let shares = share(&self.source, &self.rule, wanted, &value);
         let mut assigned = Vec::new();
-        for (site, place) in &wanted.sites {
+        let mut gate = Gate::of(wanted, self.sites.seconds());
+        for (wave, site, place) in gate.order(wanted) {
             let share = shares.as_ref().map(|(path, of)| (path.as_str(), of[site]));
             assigned.push(Assignment {
                 site: site.clone(),
                 cluster: place.inbox.clone(),
                 replicas: share.map(|(_, n)| n),
             });
-            let part = self.deliver((&value, wanted.listed), site, place, share)?;
+            let open = gate.opens(wave);
+            let part = self.deliver((&value, wanted.listed, open), site, place, share)?;
+            if gate.is_there() {
+                let well = self.is_well(&value, &part);
+                gate.passed(&part, well);
+            }
             self.parts.push(part);
+        }
+        if let Some(delay) = gate.again {
+            self.turn.again_in(delay);
         }
         let leaving: Vec<Assignment> = self
             .old
@@ -165,7 +175,8 @@ impl Work<'_> {
             .filter(|a| !assigned.iter().any(|b| b.cluster == a.cluster))
             .cloned()
             .collect();
-        let settled = self.is_settled(&value);
+        let graceful = wanted.purge.values().any(|mode| mode == "Graceful");
+        let settled = graceful && self.is_settled(&value);
         for assignment in leaving {
             let name_is_taken = assigned.iter().any(|b| b.site == assignment.site);
             let stays = match wanted.purge.get(&assignment.site).map(String::as_str) {
@@ -186,7 +197,7 @@ impl Work<'_> {
     /// Puts what one site shall have into its inbox, and reads what became of it.
     fn deliver(
         &mut self,
-        (value, listed): (&Value, bool),
+        (value, listed, open): (&Value, bool, bool),
         site: &str,
         place: &SiteRef,
         share: Option<(&str, i64)>,
@@ -216,6 +227,10 @@ impl Work<'_> {
         };
         let cluster = ClusterName::from(place.inbox.as_str());
         let Some(found) = self.manifest(&place.inbox) else {
+            if !open {
+                part.wait();
+                return Ok(part);
+            }
             let manifest = self.new_manifest(&spec);
             if manifest.to_string().len() > MANIFEST_BYTES_MAX {
                 part.refuse(self.too_large(site));
@@ -240,6 +255,10 @@ impl Work<'_> {
         let same = |old: &ManifestSpec| old.hash == spec.hash && old.target == spec.target;
         let old: ManifestSpec = sites::read(&manifest, "spec").unwrap_or_default();
         if same(&old) && old.source.uid == spec.source.uid {
+            return Ok(part);
+        }
+        if !open {
+            part.wait();
             return Ok(part);
         }
         sites::write(&mut manifest, "spec", &spec);
@@ -319,6 +338,11 @@ impl Work<'_> {
 
     /// Whether the object is healthy, as wished, at all sites where it shall be.
     fn is_settled(&self, value: &Value) -> bool {
+        !self.parts.is_empty() && self.parts.iter().all(|part| self.is_well(value, part))
+    }
+
+    /// Whether the object is healthy, as wished, at a site.
+    fn is_well(&self, value: &Value, part: &Part) -> bool {
         let of = Of {
             group: &self.source.group,
             resource: &self.source.resource,
@@ -327,12 +351,12 @@ impl Work<'_> {
             rule: Some(&self.rule),
         };
         let mut told = Told {
-            fuel: Fuel::for_sites(self.parts.len()),
+            fuel: Fuel::for_sites(1),
             ..Told::default()
         };
-        let mut parts = self.parts.clone();
-        parts.iter_mut().for_each(|part| part.raise(&of, &mut told));
-        !parts.is_empty() && parts.iter().all(|part| part.is_well(&of, &mut told))
+        let mut part = part.clone();
+        part.raise(&of, &mut told);
+        part.is_well(&of, &mut told)
     }
 
     /// Leaves the object at a site as it is, for now or for good. Answers whether it is there.

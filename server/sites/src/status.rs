@@ -97,6 +97,18 @@ impl Part {
         health(of, &self.view(), told) == Health::Healthy && self.error.is_none()
     }
 
+    /// When the site last reported something new, in seconds since 1970 by its clock.
+    #[must_use]
+    pub fn observed(&self) -> Option<i64> {
+        let micros = hanse_wire::time::parse(&self.status.observed)?;
+        Some(micros.div_euclid(1_000_000))
+    }
+
+    /// What has a change that has to wait for other sites.
+    pub fn wait(&mut self) {
+        self.state = "Waiting".into();
+    }
+
     /// Warnings that were given below.
     #[must_use]
     pub fn warnings(&self) -> &[BelowEvent] {

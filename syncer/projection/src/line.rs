@@ -62,7 +62,7 @@ pub fn badness(site: &SiteDetail) -> u8 {
         ("Failed" | "Incompatible", _, _) => 0,
         ("Conflict", _, _) => 1,
         (_, "Lost", _) => 2,
-        ("Pending" | "", _, _) => 3,
+        ("Pending" | "Waiting" | "", _, _) => 3,
         ("Removing", _, _) => 4,
         (_, _, "Degraded") => 5,
         (_, _, "Unknown") => 6,

@@ -322,6 +322,14 @@ fn again(spec: &PlacementSpec, sites: &[&Candidate], now: i64) -> Option<i64> {
     [patience, evidence].into_iter().flatten().min()
 }
 
+/// The wave in which a site gets changes, from 0.
+#[must_use]
+pub fn wave(spec: &PlacementSpec, site: &Candidate, now: i64) -> usize {
+    let waves = &spec.rollout.waves;
+    let mine = waves.iter().position(|w| selected(w, site, now).is_none());
+    mine.unwrap_or(waves.len())
+}
+
 /// The replicas of each chosen site, out of a total.
 #[must_use]
 pub fn shares(spec: &PlacementSpec, sites: &[SiteDecision], total: i64) -> BTreeMap<String, i64> {

@@ -37,6 +37,7 @@ mod rule_09;
 mod rule_11;
 mod rule_12;
 mod vault;
+mod waves;
 
 /// Where tenant and operator live in these tests.
 const HOME: &str = "root";
