@@ -132,6 +132,14 @@ impl Event {
         }
     }
 
+    /// The same with what only the past keeps alive in other memory.
+    pub(crate) fn moved(&self) -> Self {
+        match (&self.0.previous, self.0.deleted) {
+            (Some(last), true) => Self::delete(last.moved(), self.version()),
+            (previous, _) => Self::put(self.0.object.clone(), previous.as_ref().map(Object::moved)),
+        }
+    }
+
     /// Bytes that only the memory of the past keeps alive.
     pub(crate) fn weight(&self) -> usize {
         size_of::<Inner>() + 32 + self.0.previous.as_ref().map_or(0, Object::memory)

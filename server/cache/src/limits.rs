@@ -6,7 +6,7 @@
 pub const RECENT_EVENTS: usize = 65_536;
 
 /// Bytes that recent events may hold beyond what is alive anyway: the states before them.
-pub const RECENT_BYTES: usize = 4 << 20;
+pub const RECENT_BYTES: usize = 2 << 20;
 
 /// Recent events of one resource that stay in memory.
 pub const RING_EVENTS: usize = 8_192;
@@ -37,6 +37,9 @@ pub const PACK_LOOKS: usize = 4_096;
 
 /// ... and those of them that it packs.
 pub const PACK_OBJECTS: usize = 128;
+
+/// Events of the past that are put beside each other under one turn of the lock.
+pub const SETTLE_EVENTS: usize = 512;
 
 /// Bytes of a body beyond which it stays as it is.
 pub const PACK_BYTES_MAX: usize = 16 << 10;

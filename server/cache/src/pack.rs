@@ -173,14 +173,17 @@ impl Packer {
         }
     }
 
-    /// Whether a pass is to begin, when it is asked every second: soon after much was written or
-    /// opened, else twice a minute, and never where nothing happens.
+    /// Whether a pass is to begin, when it is asked every second: soon after much was written,
+    /// opened or deleted, else twice a minute, and never where nothing happens.
     pub fn is_due(&mut self) -> bool {
-        let (version, bytes) = self.hub.extent();
+        let (version, bytes, objects) = self.hub.extent();
+        self.most = self.most.max(objects);
         let cutoff = std::mem::replace(&mut self.seen, version);
         self.looks += 1;
         let opened: usize = self.kept.values().map(|k| k.opened_now() - k.opened).sum();
-        let much = bytes >= self.bytes + PACK_BYTES_SOON || opened >= PACK_OPENED_SOON;
+        let much = bytes >= self.bytes + PACK_BYTES_SOON
+            || objects < self.most / 2
+            || opened >= PACK_OPENED_SOON;
         (much || self.looks >= PACK_LOOKS_MAX) && self.begin(cutoff)
     }
 
@@ -205,14 +208,16 @@ impl Packer {
         true
     }
 
-    /// After a pass: names of what was deleted since go, once half of all is gone.
+    /// After a pass: once half of all is gone, names of what was deleted go, and what the past
+    /// keeps of it is moved out of the memory that can be given back then.
     fn end(&mut self) {
-        let stats = self.hub.stats();
-        self.bytes = stats.object_bytes;
-        self.most = self.most.max(stats.objects);
-        if stats.objects < self.most / 2 {
+        let (_, bytes, objects) = self.hub.extent();
+        self.bytes = bytes;
+        self.most = self.most.max(objects);
+        if objects < self.most / 2 {
             self.hub.shared.names.tidy();
-            self.most = stats.objects;
+            self.hub.settle();
+            self.most = objects;
         }
     }
 
@@ -307,10 +312,10 @@ impl Kept {
 }
 
 impl Hub {
-    /// The present version, and the bytes of all objects.
-    fn extent(&self) -> (u64, usize) {
+    /// The present version, the bytes of all objects, and their number.
+    fn extent(&self) -> (u64, usize, usize) {
         let state = self.shared.state.read();
-        (state.version(), state.object_bytes())
+        (state.version(), state.object_bytes(), state.objects())
     }
 
     /// Some objects of a resource behind a place that are wanted, and the place to go on from.
@@ -337,6 +342,16 @@ impl Hub {
             }
         }
         (found, None)
+    }
+
+    /// Moves the past into memory of its own, in turns of the lock.
+    fn settle(&self) {
+        let mut from = Some(0);
+        while let Some(place) = from {
+            let mut after = After::default();
+            from = self.shared.state.write().settle(place, &mut after);
+            after.run();
+        }
     }
 
     /// Puts the same states in smaller form in the place of those that are there.

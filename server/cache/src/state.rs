@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 
 use crate::event::Event;
 use crate::hub::{Config, Stats, Usage};
-use crate::limits::{HOT_BYTES, HOT_EVENTS};
+use crate::limits::{HOT_BYTES, HOT_EVENTS, SETTLE_EVENTS};
 use crate::names::{ObjectKey, ResourceId, Scope};
 use crate::object::{Object, owner_hash};
 use crate::order::Stretch;
@@ -96,6 +96,11 @@ impl State {
     /// The version that stands after everything that is here.
     pub(crate) fn version(&self) -> u64 {
         self.revision.end().0
+    }
+
+    /// How many objects there are.
+    pub(crate) fn objects(&self) -> usize {
+        self.tables.values().map(Table::len).sum()
     }
 
     /// Bytes that all objects take.
@@ -258,6 +263,23 @@ impl State {
         after.replaced.extend(old);
     }
 
+    /// Moves some of the past into memory of its own: what it is made of lay among much that is
+    /// gone. Takes the place to begin at; answers the next, or `None` at the end.
+    pub(crate) fn settle(&mut self, from: usize, after: &mut After) -> Option<usize> {
+        after.cooled.extend(self.hot.drain(..));
+        self.hot_bytes = 0;
+        let to = self.recent.len().min(from + SETTLE_EVENTS);
+        for known in self.recent.range_mut(from.min(to)..to) {
+            let event = known.moved();
+            let resource = &event.object().key().resource;
+            if let Some(table) = self.tables.get_mut(resource) {
+                after.dropped.extend(table.replace(event.clone()));
+            }
+            after.dropped.push(std::mem::replace(known, event));
+        }
+        (to < self.recent.len()).then_some(to)
+    }
+
     /// An event just published may keep its encoded forms, until newer ones need the room.
     fn heat(&mut self, event: Event, after: &mut After) {
         self.hot_bytes += event.object().json_len();
@@ -396,7 +418,7 @@ impl State {
             parts,
             part_bytes,
             resources: self.tables.len(),
-            objects: tables.clone().map(Table::len).sum(),
+            objects: self.objects(),
             object_bytes: self.object_bytes,
             watchers: tables.map(|table| table.watchers().count()).sum(),
             recent_events: self.recent.len(),

@@ -185,3 +185,21 @@ fn a_pass_is_due_when_there_is_something_to_do() {
         assert_eq!(looks(30), 1, "by and by");
     });
 }
+
+#[test]
+fn what_is_gone_leaves_a_past_that_says_the_same() {
+    play(async |world| {
+        fill(&world).await;
+        let mut packer = Packer::new(&world.hub);
+        pass(&mut packer, world.hub.version());
+        for object in all(&world) {
+            world.delete(object.key()).await;
+        }
+        let events = told(&world);
+        assert_eq!(events.len(), 4 * CLUSTERS);
+        // The pass ends with less than half of what there was: the past is moved.
+        pass(&mut packer, world.hub.version());
+        assert_eq!(told(&world), events);
+        assert_eq!(world.hub.stats().object_bytes, 0);
+    });
+}

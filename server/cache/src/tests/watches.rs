@@ -224,7 +224,11 @@ fn a_cursor_reads_the_log_where_memory_ends() {
 
 #[test]
 fn a_busy_resource_forgets_its_own_past_first() {
-    play(async |world| {
+    let config = Config {
+        recent_bytes: 8 << 20,
+        ..Config::default()
+    };
+    play_with(config, async |world| {
         let (a, b) = (key("c", "ns", "a"), key("c", "ns", "b"));
         let quiet = crate::ResourceId::new("", "secrets", "");
         let mut secret = b.clone();
