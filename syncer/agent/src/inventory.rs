@@ -6,15 +6,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hanse_apis::sites::quantity::{text, thousandths};
 use hanse_apis::sites::{Inventory, names};
 use hanse_client::discovery::discover;
 use hanse_client::{Api, Error, List, PatchKind, Resource};
+use hanse_projection::content_hash;
 use serde_json::{Value, json};
 
 use crate::agent::Shared;
-use crate::limits::{INVENTORY_ITEMS, INVENTORY_PAUSE, INVENTORY_RETRY, PAGE_OBJECTS};
+use crate::limits::{INVENTORY_ITEMS, INVENTORY_PAUSE, INVENTORY_RETRY, PAGE_OBJECTS, SERVED_LOOK};
 
 /// Label of a Node that names its zone.
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
@@ -25,6 +27,8 @@ const COUNTED: &[&str] = &["cpu", "memory", "pods"];
 pub async fn run(shared: Arc<Shared>) {
     let mut told = Inventory::default();
     loop {
+        // Asked first, so that what comes while we look is not missed.
+        let before = served(&shared.site).await;
         let found = look(&shared.site).await;
         let mut pause = INVENTORY_PAUSE;
         if differs(&told, &found) {
@@ -39,9 +43,32 @@ pub async fn run(shared: Arc<Shared>) {
         tokio::select! {
             biased;
             () = shared.stop.wait() => return,
-            () = shared.seams.clock.sleep(pause) => {}
+            () = rest(&shared, pause, before) => {}
         }
     }
+}
+
+/// Waits until it is time to look again: after the pause, or as soon as other kinds are served.
+async fn rest(shared: &Shared, pause: Duration, before: Option<String>) {
+    let end = shared.seams.clock.monotonic() + pause;
+    loop {
+        let left = end.saturating_sub(shared.seams.clock.monotonic());
+        if left.is_zero() {
+            return;
+        }
+        shared.seams.clock.sleep(left.min(SERVED_LOOK)).await;
+        let now = served(&shared.site).await;
+        if now.is_some() && now != before {
+            return;
+        }
+    }
+}
+
+/// What tells apart two states of what a server serves, for little: the index of its schemas names
+/// each group and version with a hash.
+async fn served(site: &Api) -> Option<String> {
+    let index = site.path("/openapi/v3").await.ok()?;
+    Some(content_hash(&index))
 }
 
 /// Whether the hub should hear of it.

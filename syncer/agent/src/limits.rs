@@ -44,6 +44,8 @@ pub const JOIN_WAIT: Duration = Duration::from_secs(60);
 pub const JOIN_LOOK: Duration = Duration::from_millis(500);
 /// How often the cluster is looked over for what it has and serves.
 pub const INVENTORY_PAUSE: Duration = Duration::from_secs(300);
+/// How often it is asked whether other kinds are served.
+pub const SERVED_LOOK: Duration = Duration::from_secs(5);
 /// How soon an inventory that did not reach the hub is told again.
 pub const INVENTORY_RETRY: Duration = Duration::from_secs(10);
 /// Strings of each list in an inventory.
