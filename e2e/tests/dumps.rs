@@ -270,3 +270,85 @@ async fn a_dump_is_a_stream() -> Result<()> {
     );
     Ok(())
 }
+
+/// A workspace moves to another path of its own instance, beside the original, and into another
+/// instance, and lives there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subtree_moves() -> Result<()> {
+    let (hub, other) = (Hub::start().await?, Hub::start().await?);
+    hub.workspace("root", "org", "universal").await?;
+    hub.workspace("root:org", "team", "universal").await?;
+    other.workspace("root", "above", "universal").await?;
+    let team = hub.cluster("root:org:team")?;
+    let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "owner"},
+        "data": {"path": "root:org"}});
+    let owner = team.post(CONFIG_MAPS, &owner).await?.success()?;
+    let owned = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "owned",
+        "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner",
+            "uid": owner["metadata"]["uid"]}]}});
+    team.post(CONFIG_MAPS, &owned).await?.success()?;
+    let dump = hub.scratch().join("org.dump");
+    let dump = name(&dump)?;
+    let config = hub.kubeconfig();
+    let config = name(&config)?;
+    hanse(&[
+        "dump",
+        "--kubeconfig",
+        config,
+        "--workspace=root:org",
+        "--secrets=plain",
+        "-o",
+        dump,
+    ])?;
+    for (to, path) in [(&hub, "root:copy"), (&other, "root:above:org")] {
+        let config = to.kubeconfig();
+        let config = name(&config)?;
+        let restore = ["restore", "--kubeconfig", config, "--as", path, dump];
+        hanse(&restore)?;
+        let again = hanse(&restore)?;
+        ensure!(again.starts_with("0 objects written"), "{path}: {again}");
+        let moved = to.cluster(&format!("{path}:team"))?;
+        let there = moved
+            .get(&format!("{CONFIG_MAPS}/owner"))
+            .await?
+            .success()?;
+        ensure!(
+            there["data"]["path"] == "root:org",
+            "a tenant's data was changed: {there}"
+        );
+        ensure!(
+            there["metadata"]["uid"] != owner["metadata"]["uid"],
+            "{there}"
+        );
+        // Its APIs are bound again, and a workspace below it is born as any other.
+        hanse_e2e::wait::until(
+            "bindings bound",
+            std::time::Duration::from_secs(30),
+            async || {
+                let list = moved
+                    .get("/apis/apis.kcp.io/v1alpha2/apibindings")
+                    .await?
+                    .success()?;
+                let items = list["items"].as_array().context("no items")?;
+                ensure!(!items.is_empty(), "no bindings");
+                for item in items {
+                    ensure!(item["status"]["phase"] == "Bound", "{item:#}");
+                }
+                Ok(())
+            },
+        )
+        .await?;
+        to.workspace(path, "new", "universal").await?;
+        to.workspace(&format!("{path}:team"), "deeper", "universal")
+            .await?;
+        moved
+            .get(&format!("{CONFIG_MAPS}/owned"))
+            .await?
+            .success()?;
+        hanse(&["verify", "--kubeconfig", config])?;
+    }
+    // The original is as it was.
+    let same = team.get(&format!("{CONFIG_MAPS}/owner")).await?.success()?;
+    ensure!(same == owner, "{same}");
+    Ok(())
+}

@@ -111,6 +111,10 @@ pub struct RestoreFlags {
     /// Restore an instance into this root directory, which must have no store yet.
     #[arg(long, value_name = "DIR")]
     pub root_directory: Option<PathBuf>,
+    /// Restore a subtree under this path instead of its own, beside the original or into another
+    /// instance: workspaces and objects get new ids, bindings are bound anew.
+    #[arg(long = "as", value_name = "PATH", conflicts_with = "root_directory")]
+    pub as_path: Option<String>,
     /// How the new store's values lie at rest (see hanse start).
     #[arg(long, value_name = "FILE", requires = "root_directory")]
     pub encryption_provider_config: Option<PathBuf>,

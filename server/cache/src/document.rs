@@ -100,6 +100,11 @@ impl Document {
         self.value.len()
     }
 
+    /// `metadata.uid`.
+    pub(crate) fn uid(&self) -> &str {
+        decode(&self.value).map_or("", |parts| Entry(parts.entry).uid())
+    }
+
     /// Never: a document has at least its format byte.
     pub fn is_empty(&self) -> bool {
         self.value.is_empty()

@@ -81,8 +81,8 @@ impl Hub {
         })
     }
 
-    /// Writes objects that must not be there, as they were. What is there already exactly so is
-    /// left alone, so that an interrupted restore can be begun again. Answers how many were
+    /// Writes objects that must not be there, as they were. What is there already, by its uid, is
+    /// left as it has become since, so that an interrupted restore can be begun again. Answers how many were
     /// written. At most `Hub::limits().max_keys` at once.
     ///
     /// # Errors
@@ -90,8 +90,9 @@ impl Hub {
     pub async fn restore(&self, objects: Vec<(ObjectKey, Document)>) -> Result<usize, CommitError> {
         let mut txn = Txn::default();
         for (key, document) in objects {
-            if let Some(there) = self.get(&key)
-                && there.is_of(&document)
+            if self
+                .get(&key)
+                .is_some_and(|there| there.uid() == document.uid())
             {
                 continue;
             }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use hanse_json::{Value, scan};
 
-use crate::document::{self, Document, DocumentError, Entry, Join, Pairs, SchemaHash, Texts};
+use crate::document::{self, DocumentError, Entry, Join, Pairs, SchemaHash, Texts};
 use crate::names::{ObjectKey, hash_parts};
 use crate::pack::{Packed, Pattern};
 use crate::part::{Part, PartHash, QUOTED};
@@ -376,15 +376,6 @@ impl Object {
         // The bytes were written by `Document`; a tree of nothing is what is left when memory
         // itself is broken.
         serde_json::from_slice(&self.json()).unwrap_or(Value::Null)
-    }
-
-    /// Whether this is the state that a document would write under its key.
-    pub fn is_of(&self, document: &Document) -> bool {
-        let body = Body::new(self.body.key.clone(), document.value(), |_| None);
-        body.is_ok_and(|body| {
-            let other = Self::new(Arc::new(body), self.version);
-            other.schema() == self.schema() && other.json() == self.json()
-        })
     }
 
     /// Whether this is exactly the state that lies in the store.

@@ -17,6 +17,7 @@ pub mod exit;
 pub mod exports;
 mod forms;
 mod home;
+pub mod moved;
 pub mod objects;
 mod tenancy;
 pub mod verify;

@@ -141,7 +141,13 @@ impl Move {
     /// 32 bytes that follow from where the subtree goes and from what something was called.
     fn derived(&self, kind: &str, name: &str) -> [u8; 32] {
         let mut hash = Sha256::new();
-        for part in [&self.place.instance, &self.place.from, &self.place.to, kind, name] {
+        for part in [
+            &self.place.instance,
+            &self.place.from,
+            &self.place.to,
+            kind,
+            name,
+        ] {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
@@ -154,7 +160,14 @@ impl Move {
         bytes[8] = bytes[8] & 0x3f | 0x80;
         let hex = hash::hex(&bytes[..16]);
         let part = |range: std::ops::Range<usize>| hex.get(range).unwrap_or_default();
-        [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-")
+        [
+            part(0..8),
+            part(8..12),
+            part(12..16),
+            part(16..20),
+            part(20..32),
+        ]
+        .join("-")
     }
 
     fn path(&self, old: &str) -> Option<String> {
@@ -213,7 +226,9 @@ impl Move {
                 notes[key] = path.into();
             }
         }
-        let owners = metadata.get_mut("ownerReferences").and_then(Value::as_array_mut);
+        let owners = metadata
+            .get_mut("ownerReferences")
+            .and_then(Value::as_array_mut);
         for owner in owners.into_iter().flatten() {
             owner["uid"] = self.uid(text(owner, &["uid"])).into();
         }
@@ -222,7 +237,9 @@ impl Move {
     /// A binding is bound anew where it comes.
     fn binding(&self, binding: &mut Value) {
         binding["status"] = Map::new().into();
-        let labels = binding["metadata"].get_mut("labels").and_then(Value::as_object_mut);
+        let labels = binding["metadata"]
+            .get_mut("labels")
+            .and_then(Value::as_object_mut);
         if let Some(labels) = labels {
             labels.retain(|key, _| key != label::EXPORT && !key.starts_with(label::CLAIMED_PREFIX));
         }
@@ -283,7 +300,12 @@ mod tests {
     use super::{Place, Subtree};
 
     fn lines() -> Vec<Value> {
-        let line = |group: &str, resource: &str, identity: &str, cluster: &str, name: &str, rest: Value| {
+        let line = |group: &str,
+                    resource: &str,
+                    identity: &str,
+                    cluster: &str,
+                    name: &str,
+                    rest: Value| {
             let mut object = json!({"metadata": {"name": name, "uid": format!("uid-{name}"),
                 "annotations": {"kcp.io/cluster": cluster}}});
             merge(&mut object, rest);
@@ -291,22 +313,64 @@ mod tests {
                 "namespace": "", "name": name, "object": object})
         };
         vec![
-            line("", "configmaps", "", "aaa", "owned", json!({"data": {"path": "root:org", "c": "aaa"},
-                "metadata": {"ownerReferences": [{"uid": "uid-owner", "name": "owner"}]}})),
-            line("example.org", "ships", "old-identity", "aaa", "kogge", json!({})),
-            line("apis.kcp.io", "apibindings", "customresources", "aaa", "ships", json!({
+            line(
+                "",
+                "configmaps",
+                "",
+                "aaa",
+                "owned",
+                json!({"data": {"path": "root:org", "c": "aaa"},
+                "metadata": {"ownerReferences": [{"uid": "uid-owner", "name": "owner"}]}}),
+            ),
+            line(
+                "example.org",
+                "ships",
+                "old-identity",
+                "aaa",
+                "kogge",
+                json!({}),
+            ),
+            line(
+                "apis.kcp.io",
+                "apibindings",
+                "customresources",
+                "aaa",
+                "ships",
+                json!({
                 "metadata": {"labels": {"internal.apis.kcp.io/export": "h", "mine": "x"}},
                 "spec": {"reference": {"export": {"path": "root:p", "name": "ships"}}},
                 "status": {"phase": "Bound",
-                    "boundResources": [{"schema": {"identityHash": "old-identity"}}]}})),
-            line("apis.kcp.io", "apibindings", "customresources", "aaa", "inner", json!({
+                    "boundResources": [{"schema": {"identityHash": "old-identity"}}]}}),
+            ),
+            line(
+                "apis.kcp.io",
+                "apibindings",
+                "customresources",
+                "aaa",
+                "inner",
+                json!({
                 "spec": {"reference": {"export": {"path": "root:org:team", "name": "x"}}},
-                "status": {"boundResources": [{"schema": {"identityHash": "kept"}}]}})),
-            line("core.kcp.io", "logicalclusters", "customresources", "aaa", "cluster", json!({
+                "status": {"boundResources": [{"schema": {"identityHash": "kept"}}]}}),
+            ),
+            line(
+                "core.kcp.io",
+                "logicalclusters",
+                "customresources",
+                "aaa",
+                "cluster",
+                json!({
                 "metadata": {"annotations": {"kcp.io/path": "root:org"}},
-                "spec": {"owner": {"cluster": "root", "name": "org", "uid": "uid-org"}}})),
-            line("tenancy.kcp.io", "workspaces", "customresources", "root", "org", json!({
-                "spec": {"cluster": "aaa", "URL": "https://old:6443/clusters/root:org"}})),
+                "spec": {"owner": {"cluster": "root", "name": "org", "uid": "uid-org"}}}),
+            ),
+            line(
+                "tenancy.kcp.io",
+                "workspaces",
+                "customresources",
+                "root",
+                "org",
+                json!({
+                "spec": {"cluster": "aaa", "URL": "https://old:6443/clusters/root:org"}}),
+            ),
         ]
     }
 
@@ -326,7 +390,10 @@ mod tests {
         let mut subtree = Subtree::default();
         lines().iter().for_each(|line| subtree.see(line));
         let wanted: Vec<_> = subtree.wanted("root:org").cloned().collect();
-        assert_eq!((wanted.len(), &*wanted[0].path, &*wanted[0].name), (1, "root:p", "ships"));
+        assert_eq!(
+            (wanted.len(), &*wanted[0].path, &*wanted[0].name),
+            (1, "root:p", "ships")
+        );
         let place = Place {
             from: "root:org".to_owned(),
             to: "root:x:copy".to_owned(),
@@ -346,20 +413,44 @@ mod tests {
         for line in &moved {
             let annotation = &line["object"]["metadata"]["annotations"]["kcp.io/cluster"];
             assert_eq!(*annotation, line["cluster"]);
-            assert_ne!(line["object"]["metadata"]["uid"], format!("uid-{}", line["name"]));
+            assert_ne!(
+                line["object"]["metadata"]["uid"],
+                format!("uid-{}", line["name"])
+            );
         }
-        assert_eq!(config_map["object"]["data"], json!({"path": "root:org", "c": "aaa"}));
+        assert_eq!(
+            config_map["object"]["data"],
+            json!({"path": "root:org", "c": "aaa"})
+        );
         let owner = &config_map["object"]["metadata"]["ownerReferences"][0];
         assert_eq!(owner["uid"], to.uid("uid-owner"));
-        assert_eq!((&ship["identity"], &ship["cluster"]), (&json!("new-identity"), &json!(id)));
+        assert_eq!(
+            (&ship["identity"], &ship["cluster"]),
+            (&json!("new-identity"), &json!(id))
+        );
         assert_eq!(binding["object"]["status"], json!({}));
-        assert_eq!(binding["object"]["metadata"]["labels"], json!({"mine": "x"}));
-        assert_eq!(binding["object"]["spec"]["reference"]["export"]["path"], "root:p");
-        assert_eq!(inner["object"]["spec"]["reference"]["export"]["path"], "root:x:copy:team");
-        assert_eq!(cluster["object"]["metadata"]["annotations"]["kcp.io/path"], "root:x:copy");
+        assert_eq!(
+            binding["object"]["metadata"]["labels"],
+            json!({"mine": "x"})
+        );
+        assert_eq!(
+            binding["object"]["spec"]["reference"]["export"]["path"],
+            "root:p"
+        );
+        assert_eq!(
+            inner["object"]["spec"]["reference"]["export"]["path"],
+            "root:x:copy:team"
+        );
+        assert_eq!(
+            cluster["object"]["metadata"]["annotations"]["kcp.io/path"],
+            "root:x:copy"
+        );
         let owner = json!({"cluster": "xxx", "name": "copy", "uid": workspace["object"]["metadata"]["uid"]});
         assert_eq!(cluster["object"]["spec"]["owner"], owner);
-        assert_eq!((&workspace["cluster"], &workspace["name"]), (&json!("xxx"), &json!("copy")));
+        assert_eq!(
+            (&workspace["cluster"], &workspace["name"]),
+            (&json!("xxx"), &json!("copy"))
+        );
         assert_eq!(workspace["object"]["metadata"]["name"], "copy");
         let spec = json!({"cluster": id, "URL": "https://new:6443/clusters/root:x:copy"});
         assert_eq!(workspace["object"]["spec"], spec);

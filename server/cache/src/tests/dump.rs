@@ -7,7 +7,9 @@ use hanse_store::{Batch, Expect as Must, Op, Store};
 
 use super::{World, configmaps, document, key, play};
 use crate::dump::{DumpError, Seal, from_line, to_line};
-use crate::{ClusterName, CommitError, Config, Document, Hub, ObjectKey, SchemaHash, Txn, limits};
+use crate::{
+    ClusterName, CommitError, Config, Document, Hub, Object, ObjectKey, SchemaHash, Txn, limits,
+};
 
 fn owned(name: &str, owner: &str) -> Document {
     let value = json!({
@@ -66,10 +68,19 @@ fn owners_come_first_and_all_of_it_comes_back() {
             0,
             "all of it is there"
         );
+        // What has changed since is the same object still; another of its name is in the way.
         let a = key("c", "ns", "a");
-        let now = other.get(&a).unwrap();
-        let changed = Txn::default().update(&now, owned("a", "nobody"));
-        other.commit(changed).await.unwrap();
+        let changed = |other: &Object| Txn::default().update(other, owned("a", "nobody"));
+        other
+            .commit(changed(&other.get(&a).unwrap()))
+            .await
+            .unwrap();
+        assert_eq!(other.restore(objects()).await.unwrap(), 0);
+        let b = owned("b", "nobody");
+        other
+            .commit(Txn::default().update(&other.get(&a).unwrap(), b))
+            .await
+            .unwrap();
         let refused = other.restore(objects()).await.unwrap_err();
         assert!(matches!(refused, CommitError::Conflict { key, .. } if key == a));
     });
