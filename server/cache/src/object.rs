@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use hanse_json::{Value, scan};
 
-use crate::document::{self, DocumentError, Entry, Join, Pairs, SchemaHash, Texts};
+use crate::document::{self, Document, DocumentError, Entry, Join, Pairs, SchemaHash, Texts};
 use crate::names::{ObjectKey, hash_parts};
 use crate::pack::{Packed, Pattern};
 use crate::part::{Part, PartHash, QUOTED};
