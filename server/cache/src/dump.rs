@@ -82,8 +82,8 @@ impl Hub {
     }
 
     /// Writes objects that must not be there, as they were. What is there already, by its uid, is
-    /// left as it has become since, so that an interrupted restore can be begun again. Answers how many were
-    /// written. At most `Hub::limits().max_keys` at once.
+    /// left as it has become since, so that an interrupted restore can be begun again.
+    /// Answers how many were written. At most `Hub::limits().max_keys` at once.
     ///
     /// # Errors
     /// As a commit; a conflict names an object that is there and is another.
