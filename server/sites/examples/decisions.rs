@@ -31,7 +31,8 @@ fn fleet(sites: usize) -> Vec<Candidate> {
     (0..sites).map(site).collect()
 }
 
-fn main() {
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
     let sites = std::env::args().nth(1).and_then(|n| n.parse().ok());
     let fleet = fleet(sites.unwrap_or(1_000));
     let fleet: Vec<&Candidate> = fleet.iter().collect();
