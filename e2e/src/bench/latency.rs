@@ -12,12 +12,12 @@ use bytes::Bytes;
 use http::Method;
 
 use super::Options;
-use super::load::{Load, paced};
+use super::load::{Load, Outcome, paced};
 use super::plot::SEPARATOR;
 use super::report::Report;
 use super::requests::{CALLERS, CONNECTIONS};
 use super::subject::{Figures, Kind, MAPS, Sides, Subject, in_turn, map};
-use super::wire::Wire;
+use super::wire::{Refused, Wire};
 
 /// Operations that are begun in a second, one rate after the other.
 const RATES: [f64; 12] = [
@@ -110,10 +110,11 @@ async fn climb(
         let settle = (rate * SETTLE_TIME.as_secs_f64()) as usize;
         let shifted = begin.clone();
         let begin_later = move |index: usize| shifted(index + settle);
-        if paced(&processes, rate, SETTLE_TIME, begin).await?.is_none() {
+        let settled = kept(paced(&processes, rate, SETTLE_TIME, begin).await)?;
+        if settled.is_none() {
             break;
         }
-        let held = paced(&processes, rate, HOLD_TIME, begin_later).await;
+        let held = kept(paced(&processes, rate, HOLD_TIME, begin_later).await);
         let Some(outcome) = held.with_context(|| format!("{name} at {rate}/s"))? else {
             break;
         };
@@ -128,6 +129,14 @@ async fn climb(
         }
     }
     Ok(())
+}
+
+/// A server that refuses requests is past its limit, as one that leaves them undone.
+fn kept(outcome: Result<Option<Outcome>>) -> Result<Option<Outcome>> {
+    match outcome {
+        Err(error) if error.is::<Refused>() => Ok(None),
+        outcome => outcome,
+    }
 }
 
 /// Writes down the points of all curves of an operation.

@@ -111,12 +111,28 @@ impl Wire {
     }
 }
 
+/// The server said 429: it is asked for more than it takes.
+#[derive(Debug)]
+pub struct Refused(String);
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
 async fn read(path: &str, response: http::Response<Incoming>) -> Result<usize> {
     let status = response.status();
     let mut body = response.into_body();
     if !status.is_success() {
         let words = body.collect().await?.to_bytes();
-        bail!("{path}: {status}: {}", String::from_utf8_lossy(&words));
+        let words = format!("{path}: {status}: {}", String::from_utf8_lossy(&words));
+        if status == http::StatusCode::TOO_MANY_REQUESTS {
+            return Err(Refused(words).into());
+        }
+        bail!(words);
     }
     let mut count = 0;
     while let Some(frame) = body.frame().await {
