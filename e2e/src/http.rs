@@ -321,7 +321,8 @@ where
     }
 }
 
-fn connector(access: &Access, protocol: Protocol) -> Result<tokio_rustls::TlsConnector> {
+/// TLS as this access and protocol want it.
+pub fn connector(access: &Access, protocol: Protocol) -> Result<tokio_rustls::TlsConnector> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(access.ca_pem.as_bytes()) {
         roots.add(certificate?)?;

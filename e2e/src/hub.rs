@@ -28,7 +28,10 @@ pub struct Hub {
     dir: tempfile::TempDir,
     port: u16,
     tokens: bool,
+    /// Further flags of the program.
     flags: Vec<String>,
+    /// Words before the program's name, such as a shell that puts it into a control group.
+    prefix: Vec<String>,
     process: Option<Process>,
     /// The time from the start of the process to its first `readyz`, of the last start.
     pub start_time: Duration,
@@ -48,6 +51,7 @@ impl Hub {
             port: free_port()?,
             tokens: false,
             flags: Vec::new(),
+            prefix: Vec::new(),
             process: None,
             start_time: Duration::ZERO,
         };
@@ -65,6 +69,7 @@ impl Hub {
             port: free_port()?,
             tokens: false,
             flags,
+            prefix: Vec::new(),
             process: None,
             start_time: Duration::ZERO,
         };
@@ -79,6 +84,20 @@ impl Hub {
 
     /// The same with users who are known by static tokens.
     pub async fn start_with(users: &[TokenUser<'_>]) -> Result<Hub> {
+        Hub::start_args(users, &[]).await
+    }
+
+    /// The same with further flags.
+    pub async fn start_args(users: &[TokenUser<'_>], flags: &[&str]) -> Result<Hub> {
+        Hub::start_behind(&[], users, flags).await
+    }
+
+    /// The same with words before the program's name, which have to end in its execution.
+    pub async fn start_behind(
+        prefix: &[String],
+        users: &[TokenUser<'_>],
+        flags: &[&str],
+    ) -> Result<Hub> {
         let dir = tempfile::Builder::new().prefix("hanse-hub-").tempdir()?;
         let tokens: String = users
             .iter()
@@ -95,7 +114,8 @@ impl Hub {
             dir,
             port,
             tokens,
-            flags: Vec::new(),
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            prefix: prefix.to_vec(),
             process,
             start_time: Duration::ZERO,
         };
@@ -108,7 +128,15 @@ impl Hub {
         if self.process.is_some() {
             bail!("the hub is running");
         }
-        let mut command = Command::new(program("HANSE_BIN", "hanse")?);
+        let program = program("HANSE_BIN", "hanse")?;
+        let mut command = match self.prefix.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
         command
             .arg("start")
             .arg("--root-directory")

@@ -7,6 +7,7 @@
 //! The tests themselves are under `tests/`.
 
 pub mod bench;
+pub mod cgroup;
 pub mod demo;
 pub mod example;
 pub mod fleet;
@@ -17,6 +18,7 @@ pub mod kubeconfig;
 pub mod kubectl;
 pub mod pki;
 pub mod process;
+pub mod raw;
 pub mod relay;
 pub mod script;
 pub mod site;

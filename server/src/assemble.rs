@@ -12,7 +12,7 @@ use hanse_admission::Admission;
 use hanse_api::audit::{Log, Policy};
 use hanse_api::endings::Endings;
 use hanse_api::health::Health;
-use hanse_api::metrics::Metrics;
+use hanse_api::metrics::{Figure, Metrics};
 use hanse_api::{Parts, Service, version};
 use hanse_auth::authority::Authority;
 use hanse_auth::certificate::ClientCa;
@@ -21,6 +21,7 @@ use hanse_auth::{Authenticator, Authorizer, StaticTokens, UserInfo, View};
 use hanse_cache::{ClusterName, Hub, ResourceId};
 use hanse_controllers as controllers;
 use hanse_kinds::ResourceDef;
+use hanse_reconcile::Counts;
 use hanse_seams::{Seams, Shutdown, Task};
 use hanse_sites::Sites;
 use hanse_tenancy::catalog::Catalog;
@@ -105,12 +106,17 @@ pub async fn assemble(
         health.add("kms-providers", true, probe);
     }
     let own = controllers_config(pki, authority, signer, catalog);
-    let mut tasks = controllers::start(&hub, seams, own, stop);
+    let started = controllers::start(&hub, seams, own, stop);
+    service.add_figures(queue_figures("controllers", started.counter()));
+    service.add_figures(queue_figures("sites", sites.counter()));
+    let mut tasks = started.tasks;
     tasks.push(seams.spawn("endings", Endings::new(&service).run(stop.clone())));
     tasks.push(seams.spawn("sites", sites.run(stop.clone())));
     let packing = packing::run(hub.clone(), seams.clone(), stop.clone());
     tasks.push(seams.spawn("packing", packing));
-    tasks.extend(Controllers::new(tenancy).start(stop));
+    let tenancy = Controllers::new(tenancy);
+    service.add_figures(queue_figures("tenancy", tenancy.counter()));
+    tasks.extend(tenancy.start(stop));
     tasks.extend(storage.start(&config.encryption, seams, stop));
     Ok(Server { service, tasks })
 }
@@ -226,6 +232,24 @@ fn audit(config: &Config, seams: &Seams, metrics: &Metrics) -> Result<Option<Log
         Box::new(file.with_context(|| format!("--audit-log-path {}", path.display()))?)
     };
     Ok(Some(Log::new(policy, sink, seams, metrics.clone())))
+}
+
+/// A queue of controllers under the names of Kubernetes' dashboards.
+fn queue_figures(
+    name: &'static str,
+    counts: impl Fn() -> Counts + Send + 'static,
+) -> impl Fn() -> Vec<Figure> + Send + 'static {
+    move || {
+        let now = counts();
+        [
+            ("workqueue_depth", "gauge", now.depth as f64),
+            ("workqueue_adds_total", "counter", now.adds as f64),
+            ("workqueue_retries_total", "counter", now.retries as f64),
+            ("workqueue_working", "gauge", now.working as f64),
+        ]
+        .map(|(metric, kind, value)| Figure::new(metric, kind, &[("name", name)], value))
+        .into()
+    }
 }
 
 /// The checks of `/livez` and `/readyz`. Names that monitors know are kept where they fit: `etcd`

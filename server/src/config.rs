@@ -157,16 +157,13 @@ impl Config {
     }
 }
 
-/// Where the server begins to refuse, in percent of the memory that it may use: what is on its way
-/// still needs some.
-const MEMORY_PERCENT: u64 = 85;
-
 fn traffic(requests: usize, memory: Option<u64>) -> hanse_api::traffic::Config {
     let allowed = memory.or_else(process::memory_allowed);
     hanse_api::traffic::Config {
         threads: crate::workers(),
+        long_threads: crate::long_workers(),
         requests,
-        memory_bytes: allowed.map(|bytes| bytes / 100 * MEMORY_PERCENT),
+        memory_bytes: allowed,
         resident_bytes: process::resident_bytes,
     }
 }

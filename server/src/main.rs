@@ -8,9 +8,11 @@
 mod assemble;
 mod audit_log;
 mod config;
+mod connections;
 mod exit;
 mod flags;
 mod kubeconfig;
+mod moving;
 mod packing;
 mod pki;
 mod process;
@@ -20,12 +22,15 @@ mod tls;
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use hanse_seams::{Seams, Shutdown};
+use hanse_api::metrics::limit_figures;
+use hanse_seams::{RealSpawner, Seams, Shutdown, Spawner};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Config;
+use crate::connections::Connections;
 use crate::flags::{Command, StartFlags};
 use crate::pki::Pki;
 
@@ -39,6 +44,14 @@ const WORKERS_MAX: usize = 8;
 /// The stack of a thread: what the deepest document that a client may send needs in a debug build
 /// (a YAML document), and room. Only what is touched takes memory.
 const THREAD_STACK_BYTES: usize = 8 << 20;
+
+/// How much less than the others the threads for long work count to the system. What they hold
+/// while they have to wait is short.
+const LONG_WORK_NICE: i32 = 5;
+
+/// Turns of a thread between two looks for what has come in meanwhile: as few as pay, because
+/// whoever has come in may have to wait behind one who asks for much.
+const TURNS_BETWEEN_LOOKS: u32 = 16;
 
 fn main() -> ExitCode {
     let (cli, notes) = match flags::parse(std::env::args()) {
@@ -92,6 +105,11 @@ fn workers() -> usize {
         .min(WORKERS_MAX)
 }
 
+/// How many threads do long work: at least two, so that the work of two can go on side by side.
+pub(crate) fn long_workers() -> usize {
+    workers().max(2)
+}
+
 /// The commands beside `start`: they do one thing and end.
 fn operate(command: Command) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -116,14 +134,36 @@ fn start(flags: StartFlags) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers())
         .thread_stack_size(THREAD_STACK_BYTES)
+        .event_interval(TURNS_BETWEEN_LOOKS)
+        .global_queue_interval(TURNS_BETWEEN_LOOKS)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(run(config))
+    let long = long_work()?;
+    let pool = Arc::new(RealSpawner::on(long.handle().clone()));
+    let done = runtime.block_on(run(config, pool));
+    long.shutdown_background();
+    done
+}
+
+/// The threads for long work.
+fn long_work() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(long_workers())
+        .thread_name("long-work")
+        .thread_stack_size(THREAD_STACK_BYTES)
+        .on_thread_start(|| {
+            if let Err(error) = rustix::process::nice(LONG_WORK_NICE) {
+                tracing::debug!(%error, "long work has the priority of all other");
+            }
+        })
+        .enable_all()
+        .build()
+        .context("cannot start the threads for long work")
 }
 
 /// The life of the server.
-async fn run(config: Config) -> Result<()> {
+async fn run(config: Config, pool: Arc<dyn Spawner>) -> Result<()> {
     let seams = Seams::real();
     let began = seams.clock.monotonic();
     let socket = serve::bind(config.listen).await?;
@@ -138,13 +178,18 @@ async fn run(config: Config) -> Result<()> {
     let tls = tls::server_config(cert, key)?;
     let stop = Shutdown::new();
     let server = assemble::assemble(&config, &pki, &seams, &stop).await?;
-    let listener = serve::Listener::new(
-        socket,
-        tls,
-        server.service,
-        seams.clone(),
-        config.connections,
-    );
+    let connections = Connections::new(config.connections, &seams);
+    let (service, counted) = (server.service, connections.clone());
+    service.add_figures(move || {
+        let now = counted.figures();
+        limit_figures(
+            "connections",
+            now.open as f64,
+            now.most as f64,
+            now.gave_way,
+        )
+    });
+    let listener = serve::Listener::new(socket, tls, service, seams.clone(), connections, pool);
     let took = seams.clock.monotonic().saturating_sub(began);
     tracing::info!(
         address = %config.external_address,

@@ -30,9 +30,16 @@ pub fn figures() -> ProcessFigures {
     ProcessFigures {
         cpu_seconds: ticks(number(12) + number(13)),
         resident_bytes: number(22) * PAGE_BYTES,
+        virtual_bytes: number(21),
+        max_fds: max_fds(),
         open_fds: std::fs::read_dir("/proc/self/fd").map_or(0, |fds| fds.count() as u64),
         start_seconds: boot.unwrap_or(0.0) + ticks(number(20)),
     }
+}
+
+fn max_fds() -> u64 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current.unwrap_or(u64::MAX)
 }
 
 /// Lets this process open as many files as it may at all: each connection is one.
@@ -55,20 +62,40 @@ pub fn resident_bytes() -> u64 {
     pages.unwrap_or(0) * PAGE_BYTES
 }
 
-/// The memory that the control groups of this process allow it: the least along the way up.
+/// Where control groups are found.
+const GROUPS: &str = "/sys/fs/cgroup";
+/// What version 1 writes for "no limit": the largest number of whole pages.
+const UNLIMITED: u64 = 1 << 62;
+
+/// The memory that the control groups of this process allow it: the least along the way up, of
+/// version 2 and of version 1, whichever say something. In a container the group's own path leads
+/// nowhere below what is mounted; the mounted root is then the container's.
 pub fn memory_allowed() -> Option<u64> {
     let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let mut group = std::path::Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/'));
-    let mut least = None;
-    while group.starts_with("/sys/fs/cgroup") {
-        let limit = std::fs::read_to_string(group.join("memory.max")).unwrap_or_default();
-        if let Ok(limit) = limit.trim().parse::<u64>() {
-            least = Some(least.map_or(limit, |known: u64| known.min(limit)));
+    allowed_by(std::path::Path::new(GROUPS), &own)
+}
+
+fn allowed_by(root: &std::path::Path, own: &str) -> Option<u64> {
+    let lines = own.lines().filter_map(|line| {
+        let mut parts = line.splitn(3, ':');
+        let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+        let path = path.trim_start_matches('/');
+        match controllers {
+            "" => Some((root.to_path_buf(), path, "memory.max")),
+            _ if controllers.split(',').any(|c| c == "memory") => {
+                Some((root.join("memory"), path, "memory.limit_in_bytes"))
+            }
+            _ => None,
         }
-        group.pop();
-    }
-    least
+    });
+    let limits = lines.flat_map(|(mount, path, file)| {
+        let group = mount.join(path);
+        let up = group.ancestors().take_while(|dir| dir.starts_with(&mount));
+        let read = up.map(|dir| std::fs::read_to_string(dir.join(file)).unwrap_or_default());
+        let numbers = read.filter_map(|text| text.trim().parse::<u64>().ok());
+        numbers.collect::<Vec<_>>()
+    });
+    limits.filter(|limit| *limit < UNLIMITED).min()
 }
 
 #[cfg(test)]
@@ -84,5 +111,26 @@ mod tests {
             resident.abs_diff(figures.resident_bytes) < 64 << 20,
             "{resident}"
         );
+    }
+
+    #[test]
+    fn the_least_limit_on_the_way_up_counts_in_both_versions() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let file = dir.path().join(path);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        };
+        write("memory/a/memory.limit_in_bytes", "268435456\n");
+        write("memory/a/b/memory.limit_in_bytes", "9223372036854771712\n");
+        write("memory/memory.limit_in_bytes", "9223372036854771712\n");
+        write("c/memory.max", "1000\n");
+        write("c/d/memory.max", "max\n");
+        let allowed = |own: &str| super::allowed_by(dir.path(), own);
+        assert_eq!(allowed("7:cpu:/a\n4:memory:/a/b\n0::/"), Some(268_435_456));
+        assert_eq!(allowed("0::/c/d"), Some(1_000));
+        assert_eq!(allowed("4:cpuset,memory:/elsewhere/x"), None);
+        assert_eq!(allowed("4:memory:/a\n0::/c/d"), Some(1_000));
+        assert_eq!(allowed(""), None);
     }
 }

@@ -3,7 +3,8 @@
 //! Start at [`Listener::run`]. This is the thin shell that simulation leaves out (it calls the
 //! service directly), so it may name tokio and hyper. Every number that hyper would otherwise
 //! choose for us is set in [`limits`], with its reason. The invariant: nothing here judges a
-//! request; what the handshake learned (peer address, client certificates) goes to the service as
+//! request (it only lets long work go on elsewhere: `moving.rs`); what the handshake learned (peer
+//! address, client certificates) goes to the service as
 //! it is. Stopping has an order: `/readyz` turns 500, requests go on for the delay that was asked
 //! for, then no more connections are taken, watches end, GOAWAY goes out, and what is in flight
 //! may finish.
@@ -14,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use hanse_api::{ConnInfo, Service};
-use hanse_seams::{Seams, Shutdown};
+use hanse_api::{ConnInfo, LongWork, Service};
+use hanse_seams::{Seams, Shutdown, Spawner};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -23,8 +24,10 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
+
+use crate::connections::{Connections, Place};
+use crate::moving::Moving;
 
 /// What hyper and we allow a connection.
 mod limits {
@@ -73,8 +76,9 @@ pub struct Listener {
     service: Service,
     seams: Seams,
     builder: auto::Builder<TokioExecutor>,
-    /// One permit for each connection that may be open.
-    room: Arc<Semaphore>,
+    connections: Connections,
+    /// Where long work is done.
+    pool: Arc<dyn Spawner>,
 }
 
 /// Binds the socket: as early as possible, so that a taken port is known before anything is made.
@@ -94,7 +98,8 @@ impl Listener {
         tls: rustls::ServerConfig,
         service: Service,
         seams: Seams,
-        connections: usize,
+        connections: Connections,
+        pool: Arc<dyn Spawner>,
     ) -> Self {
         let tls = TlsAcceptor::from(Arc::new(tls));
         Self {
@@ -103,7 +108,8 @@ impl Listener {
             service,
             seams,
             builder: http_builder(),
-            room: Arc::new(Semaphore::new(connections)),
+            connections,
+            pool,
         }
     }
 
@@ -113,7 +119,12 @@ impl Listener {
         let accepting = async {
             loop {
                 // Without room the next one waits in the kernel's queue, which is bounded too.
-                let Ok(place) = Arc::clone(&self.room).acquire_owned().await else {
+                if !self.service.has_memory() {
+                    self.connections.make_room();
+                    self.seams.clock.sleep(limits::ACCEPT_PAUSE).await;
+                    continue;
+                }
+                let Some(place) = self.connections.place().await else {
                     return;
                 };
                 match self.socket.accept().await {
@@ -151,12 +162,13 @@ impl Listener {
         stream: TcpStream,
         peer: SocketAddr,
         graceful: &GracefulShutdown,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) {
         let (tls, service, seams) = (self.tls.clone(), self.service.clone(), self.seams.clone());
         let (builder, watcher) = (self.builder.clone(), graceful.watcher());
+        let (place, pool) = (Arc::new(place), Arc::clone(&self.pool));
+        let give_way = place.give_way();
         let connection = async move {
-            let _place = place;
             let _ = stream.set_nodelay(true);
             notice_dead_peer(&stream);
             let handshake = seams
@@ -176,9 +188,15 @@ impl Listener {
             let conn = Arc::new(ConnInfo::new(peer, certs));
             let answer = hyper::service::service_fn(move |request: http::Request<Incoming>| {
                 let (service, conn) = (service.clone(), Arc::clone(&conn));
+                let (long, busy) = (LongWork::default(), place.request());
+                let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+                request.extensions_mut().insert(long.clone());
+                let work = Box::pin(async move { service.handle(request, &conn).await });
+                let work = Moving::new(work, long, Arc::clone(&pool));
                 async move {
-                    let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-                    Ok::<_, Infallible>(service.handle(request, &conn).await)
+                    let mut answer = work.await;
+                    answer.body_mut().at_end(move || drop(busy));
+                    Ok::<_, Infallible>(answer)
                 }
             });
             let serving = builder
@@ -186,6 +204,13 @@ impl Listener {
                 .into_owned();
             if let Err(error) = watcher.watch(serving).await {
                 tracing::debug!(%peer, %error, "connection ended");
+            }
+        };
+        let connection = async move {
+            tokio::select! {
+                biased;
+                () = connection => {}
+                () = give_way.wait() => tracing::debug!(%peer, "an idle connection gave way"),
             }
         };
         self.seams.spawn("connection", connection);

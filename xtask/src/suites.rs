@@ -107,6 +107,22 @@ pub const SUITES: &[Suite] = &[
         chunk: 50,
     },
     Suite {
+        name: "rude",
+        about: "clients that keep no rule of the protocol, all at once: others are served, bounded",
+        package: E2E,
+        target: &["--test", "rude"],
+        filter: "every_rudeness",
+        chunk: 20,
+    },
+    Suite {
+        name: "memory",
+        about: "200 workspaces in 256 MiB under clients that ask for more: refused, never killed",
+        package: E2E,
+        target: &["--test", "memory"],
+        filter: "two_hundred",
+        chunk: 10,
+    },
+    Suite {
         name: "kill-births",
         about: "kill -9 of the server while workspaces are born and deleted: whole or not at all",
         package: E2E,

@@ -10,5 +10,5 @@ pub mod lease;
 mod queue;
 mod work;
 
-pub use queue::{Key, Queue, Rate};
+pub use queue::{Counts, Key, Queue, Rate};
 pub use work::{Outcome, run};

@@ -24,6 +24,19 @@ impl Key for Arc<str> {
     }
 }
 
+/// What a queue has done and has to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Keys that wait for a worker.
+    pub depth: usize,
+    /// Keys that are worked on.
+    pub working: usize,
+    /// Keys that came into the line so far.
+    pub adds: u64,
+    /// Keys that came back after a failure so far.
+    pub retries: u64,
+}
+
 /// How failures slow a key down.
 #[derive(Clone, Copy, Debug)]
 pub struct Rate {
@@ -71,6 +84,8 @@ struct State<K> {
     delayed: BTreeSet<(Duration, K)>,
     due: BTreeMap<K, Duration>,
     failures: BTreeMap<K, u32>,
+    adds: u64,
+    retries: u64,
 }
 
 impl<K: Key> Queue<K> {
@@ -86,6 +101,8 @@ impl<K: Key> Queue<K> {
             delayed: BTreeSet::new(),
             due: BTreeMap::new(),
             failures: BTreeMap::new(),
+            adds: 0,
+            retries: 0,
         };
         let inner = Inner {
             seams,
@@ -131,6 +148,7 @@ impl<K: Key> Queue<K> {
     pub fn retry(&self, key: K) -> Duration {
         let pause = {
             let mut state = self.inner.state.lock();
+            state.retries += 1;
             let failures = state.failures.entry(key.clone()).or_insert(0);
             *failures = failures.saturating_add(1);
             let factor = 1u32.checked_shl((*failures - 1).min(20)).unwrap_or(1 << 20);
@@ -194,6 +212,18 @@ impl<K: Key> Queue<K> {
         }
     }
 
+    /// Figures of now.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let state = self.inner.state.lock();
+        Counts {
+            depth: state.queued.len(),
+            working: state.working.len(),
+            adds: state.adds,
+            retries: state.retries,
+        }
+    }
+
     /// How many keys wait, are worked on, or are delayed.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -220,6 +250,7 @@ impl<K: Key> State<K> {
         if !self.queued.insert(key.clone()) {
             return;
         }
+        self.adds += 1;
         let class = key.class();
         let line = self.lines.entry(Arc::clone(&class)).or_default();
         if line.is_empty() {

@@ -33,6 +33,10 @@ impl Default for Limits {
     }
 }
 
+/// Bytes that one lane (a workspace) may add to a group of commits while others wait; what is
+/// larger waits until its lane has saved up for it.
+pub const LANE_BYTES: usize = 128 << 10;
+
 /// How much of the past a store keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {

@@ -13,11 +13,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use hanse_wire::status::Status;
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 
 use crate::cost::Meter;
 use crate::flow::Outgoing;
+use crate::limits::ANSWER_BYTES_HELD;
+use crate::memory::Memory;
 
 /// Anything that may go wrong while a body is read; the connection ends it.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -28,8 +31,11 @@ type Pieces = Box<dyn Iterator<Item = Bytes> + Send>;
 type Block = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The body of an answer.
+#[derive(Default)]
 pub struct Body {
     kind: Kind,
+    /// How many bytes the pieces have that are not taken yet, where that is known.
+    left: Option<usize>,
     /// Who is charged for what goes out.
     outgoing: Option<Outgoing>,
     /// Who is told what it cost.
@@ -48,8 +54,10 @@ impl Drop for Body {
     }
 }
 
+#[derive(Default)]
 enum Kind {
     /// Nothing more to say.
+    #[default]
     Done,
     /// All of it.
     Whole(Bytes),
@@ -66,9 +74,27 @@ enum Kind {
 type Slot = Arc<Mutex<Option<Bytes>>>;
 
 impl Kind {
+    fn is_generated(&self) -> bool {
+        matches!(self, Self::Generated { .. })
+    }
+
+    /// Resolves once there is a next piece, or none any more.
+    fn look(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self::Generated { block, slot, ended } = self else {
+            return Poll::Ready(());
+        };
+        if !*ended && slot.lock().is_none() {
+            *ended = block.as_mut().poll(cx).is_ready();
+        }
+        match *ended || slot.lock().is_some() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
     /// The next piece; `None` at the end.
-    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        Poll::Ready(match self {
+    fn take(&mut self) -> Option<Bytes> {
+        match self {
             Self::Done => None,
             Self::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
@@ -76,30 +102,20 @@ impl Kind {
                 Some(bytes)
             }
             Self::Pieces(pieces) => pieces.next(),
-            Self::Generated { block, slot, ended } => {
-                if !*ended && slot.lock().is_none() {
-                    *ended = block.as_mut().poll(cx).is_ready();
-                }
-                match slot.lock().take() {
-                    None if !*ended => return Poll::Pending,
-                    frame => frame,
-                }
-            }
-        })
+            Self::Generated { slot, .. } => slot.lock().take(),
+        }
     }
 }
 
-fn bytes_of(piece: &Poll<Option<Bytes>>) -> usize {
-    match piece {
-        Poll::Ready(Some(bytes)) => bytes.len(),
-        _ => 0,
-    }
+fn length(piece: &Option<Bytes>) -> usize {
+    piece.as_ref().map_or(0, Bytes::len)
 }
 
 impl Body {
     fn new(kind: Kind) -> Self {
         Self {
             kind,
+            left: None,
             outgoing: None,
             meter: None,
             at_end: None,
@@ -112,9 +128,31 @@ impl Body {
         Self::new(Kind::Done)
     }
 
-    /// Charges the bytes to a flow as they go out.
-    pub fn charge_to(&mut self, outgoing: Option<Outgoing>) {
-        self.outgoing = outgoing;
+    /// Charges the bytes to a flow: at once where they are all there, piece by piece otherwise.
+    pub fn charge_to(&mut self, outgoing: Outgoing) {
+        match &self.kind {
+            Kind::Done => drop(outgoing),
+            Kind::Whole(bytes) => outgoing.whole(bytes.len()),
+            Kind::Pieces(_) | Kind::Generated { .. } => self.outgoing = Some(outgoing),
+        }
+    }
+
+    /// Reserves memory for a large whole body and for a stream without end.
+    ///
+    /// # Errors
+    /// 429 when there is none left.
+    pub fn hold(&mut self, memory: &Memory) -> Result<(), Box<Status>> {
+        match &mut self.kind {
+            Kind::Whole(bytes) if bytes.len() >= ANSWER_BYTES_HELD => {
+                *bytes = memory.hold(std::mem::take(bytes))?;
+            }
+            Kind::Generated { .. } => {
+                let watch = memory.watches.reserve(1)?;
+                self.at_end(move || drop(watch));
+            }
+            Kind::Done | Kind::Whole(_) | Kind::Pieces(_) => {}
+        }
+        Ok(())
     }
 
     /// Counts what goes out, and the time that it takes to make it.
@@ -139,6 +177,20 @@ impl Body {
         Self::new(Kind::Pieces(Box::new(pieces)))
     }
 
+    /// Pieces that have so many bytes together.
+    #[must_use]
+    pub fn pieces_of(total: usize, pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
+        let mut body = Self::pieces(pieces);
+        body.left = Some(total);
+        body
+    }
+
+    /// How many bytes there are, where that is known.
+    #[must_use]
+    pub fn length(&self) -> Option<usize> {
+        self.as_whole().map(Bytes::len).or(self.left)
+    }
+
     /// Frames emitted by the block that `make` builds around its [`Emitter`].
     #[must_use]
     pub fn generate<F>(make: impl FnOnce(Emitter) -> F) -> Self
@@ -156,9 +208,15 @@ impl Body {
         })
     }
 
-    /// Does something when the body ends, however that comes.
+    /// Does something when the body ends, however that comes; after what was to be done already.
     pub fn at_end(&mut self, end: impl FnOnce() + Send + 'static) {
-        self.at_end = Some(Box::new(end));
+        self.at_end = Some(match self.at_end.take() {
+            None => Box::new(end),
+            Some(first) => Box::new(move || {
+                first();
+                end();
+            }),
+        });
     }
 
     /// The whole body where it has at most so many bytes, for those who want a copy.
@@ -168,6 +226,7 @@ impl Body {
             while size <= most {
                 let Some(piece) = pieces.next() else {
                     let whole: Vec<u8> = taken.concat();
+                    self.left = None;
                     self.kind = Kind::Whole(whole.into());
                     return self.gathered(most);
                 };
@@ -187,7 +246,7 @@ impl Body {
         match std::mem::replace(&mut self.kind, Kind::Done) {
             Kind::Done => Some(0),
             Kind::Whole(bytes) => Some(bytes.len()),
-            Kind::Pieces(_) | Kind::Generated { .. } => None,
+            Kind::Pieces(_) | Kind::Generated { .. } => self.left.take(),
         }
     }
 
@@ -238,19 +297,38 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Self {
             kind,
+            left,
             outgoing,
             meter,
             ..
         } = self.get_mut();
-        let next = match meter {
-            Some(meter) => meter.measure(|| kind.next(cx), bytes_of),
-            None => kind.next(cx),
-        };
-        let Poll::Ready(next) = next else {
+        if kind.is_generated() {
+            let look = || match outgoing {
+                Some(outgoing) => outgoing.look(cx, |cx| kind.look(cx)),
+                None => kind.look(cx),
+            };
+            let looked = match meter {
+                Some(meter) => meter.measure(look, |_| 0),
+                None => look(),
+            };
+            if looked.is_pending() {
+                return Poll::Pending;
+            }
+        }
+        if let Some(outgoing) = outgoing
+            && outgoing.poll_ready(cx).is_pending()
+        {
             return Poll::Pending;
+        }
+        let next = match meter {
+            Some(meter) => meter.measure(|| kind.take(), |next| length(next)),
+            None => kind.take(),
         };
-        if let (Some(bytes), Some(outgoing)) = (&next, outgoing) {
-            outgoing.add(bytes.len());
+        if let Some(outgoing) = outgoing {
+            outgoing.sent(length(&next));
+        }
+        if let (Some(left), Some(bytes)) = (left, &next) {
+            *left = left.saturating_sub(bytes.len());
         }
         Poll::Ready(next.map(|bytes| Ok(Frame::data(bytes))))
     }
@@ -263,7 +341,10 @@ impl http_body::Body for Body {
         match &self.kind {
             Kind::Done => SizeHint::with_exact(0),
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Pieces(_) | Kind::Generated { .. } => SizeHint::default(),
+            Kind::Pieces(_) | Kind::Generated { .. } => match self.left {
+                Some(left) => SizeHint::with_exact(left as u64),
+                None => SizeHint::default(),
+            },
         }
     }
 }

@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use crate::convert;
 use crate::info::{RequestInfo, Verb};
 use crate::limits::MANAGER_BYTES_MAX;
+use crate::long::LongWork;
 use crate::views::Lens;
 
 /// See the module's words.
@@ -40,6 +41,8 @@ pub struct Call<'r> {
     pub lens: Option<Lens>,
     /// Warnings for the client, collected on the way.
     pub warnings: &'r Mutex<Warnings>,
+    /// To be begun before work that may take more than a millisecond.
+    pub long: &'r LongWork,
 }
 
 impl Call<'_> {

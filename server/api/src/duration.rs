@@ -1,6 +1,12 @@
-//! Durations as Go writes them: `1h30m`, `1.5s`, `100ms`.
+//! Durations as Go writes them: `1h30m`, `1.5s`, `100ms`; and how long a request may take.
 
 use std::time::Duration;
+
+use hanse_wire::query::Query;
+use hanse_wire::status::{Result, Status};
+use http::request::Parts as Head;
+
+use crate::limits::{REQUEST_TIME_MAX, WRITE_TIME_MAX};
 
 /// Reads a duration; `None` for what Go would refuse, and for negative ones.
 #[must_use]
@@ -35,6 +41,28 @@ pub fn parse(text: &str) -> Option<Duration> {
         rest = &rest[unit..];
     }
     Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// How long the request may take; a client may ask for less (HLT-11).
+///
+/// # Errors
+/// 400 for a duration that Go would refuse.
+pub fn time_limit(head: &Head, query: &Query) -> Result<Duration> {
+    let most = if head.method.is_safe() {
+        REQUEST_TIME_MAX
+    } else {
+        WRITE_TIME_MAX
+    };
+    let Some(text) = query.get("timeout").filter(|text| !text.is_empty()) else {
+        return Ok(most);
+    };
+    match parse(text) {
+        Some(asked) if asked.is_zero() => Ok(most),
+        Some(asked) => Ok(asked.min(most)),
+        None => Err(Status::bad_request(format!(
+            "invalid timeout specified in the request URL - time: invalid duration {text:?}"
+        ))),
+    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ pub mod flow;
 pub mod health;
 pub mod info;
 pub mod limits;
+pub mod long;
+pub mod memory;
 pub mod metrics;
 pub mod openapi;
 mod operator;
@@ -39,4 +41,5 @@ pub mod version;
 pub mod views;
 pub mod write;
 
+pub use long::LongWork;
 pub use service::{ConnInfo, Parts, Service};

@@ -59,6 +59,8 @@ pub const AUDIT_QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const AUDIT_OBJECT_BYTES_MAX: usize = 1024 * 1024;
 /// Requests that compute at once, for each thread that drives them.
 pub const FLOW_SEATS_EACH_THREAD: usize = 2;
+/// Bytes of a body, or of what is read and encoded anew, from which on a request is long work.
+pub const LONG_WORK_BYTES: usize = 32 * 1024;
 /// Requests that wait or are being answered; `--max-requests-inflight` changes it. More are
 /// answered with 429.
 pub const FLOW_REQUESTS_MAX: usize = 4_096;
@@ -73,12 +75,26 @@ pub const TENANTS_COUNTED: usize = 16_384;
 /// Workspaces in one answer that tells the costs of many.
 pub const TENANTS_PAGE: usize = 100;
 /// Bytes of request bodies in memory, of all requests together; more are answered with 429.
+/// Under a memory limit an eighth of it, if that is less.
 pub const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes that the trees of all requests that are worked on are thought to take; a quarter of the
+/// memory limit, if that is less. A request that needs more than all of it is answered with 413.
+pub const WORK_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// Bytes of answers that are not sent yet, streams aside; an eighth of the memory limit, if that is
+/// less. More are answered with 429.
+pub const ANSWERS_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Bytes of an answer from which on it counts there.
+pub const ANSWER_BYTES_HELD: usize = 32 * 1024;
+/// Watches that are open at once; more are answered with 429. Under a memory limit they have a
+/// quarter of it, if that is less.
+pub const WATCHES_MAX: usize = 200_000;
+/// Bytes that a watch takes whose client does not read: a frame and what is queued to be sent.
+pub const WATCH_MEMORY_BYTES: usize = 96 * 1024;
+/// Percent of the memory limit beyond which writes and new watches are answered with 429, ...
+pub const MEMORY_SHORT_PERCENT: u64 = 80;
+/// ... and beyond which all is that does not delete, and no connection is accepted.
+pub const MEMORY_SPENT_PERCENT: u64 = 90;
 /// Between two looks at the memory of the process.
-pub const MEMORY_LOOK_PERIOD: Duration = Duration::from_millis(200);
-
-const _: () = assert!(LIST_PIECE_BYTES < GZIP_BYTES_MIN);
-const _: () = assert!(BOOKMARK_BEFORE_END.as_millis() < BOOKMARK_PERIOD.as_millis());
-const _: () = assert!(WRITE_TIME_MAX.as_millis() < REQUEST_TIME_MAX.as_millis());
+pub const MEMORY_LOOK_PERIOD: Duration = Duration::from_millis(50);
 /// Unknown and repeated fields that one answer names.
 pub const STRICT_ERRORS_MAX: usize = 100;

@@ -87,6 +87,18 @@ struct KindLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabels {
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WaitLabels {
+    priority_level: &'static str,
+    flow_schema: &'static str,
+    execute: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabels {
     result: &'static str,
 }
@@ -112,7 +124,8 @@ const SECONDS: [f64; 12] = [
     0.001, 0.005, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0,
 ];
 
-type Histograms = Family<RequestLabels, Histogram, fn() -> Histogram>;
+type Timed<L> = Family<L, Histogram, fn() -> Histogram>;
+type Histograms = Timed<RequestLabels>;
 
 fn seconds() -> Histogram {
     Histogram::new(SECONDS)
@@ -134,6 +147,8 @@ struct Inner {
     authentications: Family<ResultLabels, Counter>,
     decisions: Family<ResultLabels, Counter>,
     watch_events: Family<EventLabels, Counter>,
+    commits: Timed<OperationLabels>,
+    waits: Timed<WaitLabels>,
     audit_events: Counter,
     audit_errors: Counter,
 }
@@ -154,6 +169,8 @@ impl Metrics {
             authentications: Family::default(),
             decisions: Family::default(),
             watch_events: Family::default(),
+            commits: Family::new_with_constructor(seconds),
+            waits: Family::new_with_constructor(seconds),
             audit_events: Counter::default(),
             audit_errors: Counter::default(),
         };
@@ -213,6 +230,24 @@ impl Metrics {
             ..*labels
         };
         GaugeGuard::new(&self.0.longrunning.get_or_create(&open))
+    }
+
+    /// The store has answered a write: `create`, `update` or `delete`.
+    pub fn commit(&self, operation: &'static str, duration: Duration) {
+        let labels = OperationLabels { operation };
+        let seconds = duration.as_secs_f64();
+        self.0.commits.get_or_create(&labels).observe(seconds);
+    }
+
+    /// A request of a level has waited for its turn, and got it or was refused.
+    pub fn waited(&self, level: &'static str, duration: Duration, served: bool) {
+        let labels = WaitLabels {
+            priority_level: level,
+            flow_schema: level,
+            execute: if served { "true" } else { "false" },
+        };
+        let seconds = duration.as_secs_f64();
+        self.0.waits.get_or_create(&labels).observe(seconds);
     }
 
     /// A TLS handshake failed.
@@ -321,6 +356,16 @@ impl Inner {
             self.watch_events.clone(),
         );
         r.register(
+            "etcd_request_duration_seconds",
+            "Time until the store has made a write durable",
+            self.commits.clone(),
+        );
+        r.register(
+            "apiserver_flowcontrol_request_wait_duration_seconds",
+            "Time until a request had its turn",
+            self.waits.clone(),
+        );
+        r.register(
             "apiserver_audit_event",
             "Audit events written",
             self.audit_events.clone(),
@@ -349,8 +394,12 @@ pub struct ProcessFigures {
     pub cpu_seconds: f64,
     /// Resident memory, bytes.
     pub resident_bytes: u64,
+    /// Address space, bytes.
+    pub virtual_bytes: u64,
     /// Open file descriptors.
     pub open_fds: u64,
+    /// How many may be open.
+    pub max_fds: u64,
     /// Start of the process, seconds since 1970.
     pub start_seconds: f64,
 }
@@ -366,7 +415,13 @@ impl ProcessFigures {
                 "gauge",
                 self.resident_bytes as f64,
             ),
+            (
+                "process_virtual_memory_bytes",
+                "gauge",
+                self.virtual_bytes as f64,
+            ),
             ("process_open_fds", "gauge", self.open_fds as f64),
+            ("process_max_fds", "gauge", self.max_fds as f64),
             ("process_start_time_seconds", "gauge", self.start_seconds),
         ]
         .map(|(name, kind, value)| Figure::new(name, kind, &[], value))
@@ -406,6 +461,18 @@ impl Figure {
     }
 }
 
+/// How much of a bound is used, how much there is, and how often it was met.
+#[must_use]
+pub fn limit_figures(limit: &'static str, used: f64, most: f64, met: u64) -> Vec<Figure> {
+    [
+        ("hanse_limit_used", "gauge", used),
+        ("hanse_limit_max", "gauge", most),
+        ("hanse_limit_met_total", "counter", met as f64),
+    ]
+    .map(|(name, kind, value)| Figure::new(name, kind, &[("limit", limit)], value))
+    .into()
+}
+
 /// Writes figures, all of one name under one heading.
 fn render_figures(figures: &[Figure], page: &mut String) {
     let mut done: Vec<&str> = Vec::new();
@@ -417,7 +484,11 @@ fn render_figures(figures: &[Figure], page: &mut String) {
         let family = figure.name.strip_suffix("_total").unwrap_or(&figure.name);
         let _ = writeln!(page, "# TYPE {family} {}", figure.kind);
         for same in figures.iter().filter(|other| other.name == figure.name) {
-            let _ = writeln!(page, "{}{} {}", same.name, same.labels, same.value);
+            let (name, labels) = (&same.name, &same.labels);
+            let _ = match same.value {
+                f64::INFINITY => writeln!(page, "{name}{labels} +Inf"),
+                value => writeln!(page, "{name}{labels} {value}"),
+            };
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Start at [`answer`]. The invariant: what is not listed here is 404 in plain text (URL-10).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hanse_cache::Scope;
@@ -22,7 +23,7 @@ use crate::info::RequestInfo;
 use crate::metrics::Figure;
 use crate::render::answer_document;
 use crate::service::Inner;
-use crate::{openapi, version};
+use crate::{openapi, series, version};
 
 /// Answers a request for a path that is no resource. `view` are the rows of a virtual workspace.
 ///
@@ -160,6 +161,7 @@ pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; char
 fn metrics(service: &Inner) -> Answer {
     let mut figures = (service.process)().figures();
     figures.extend(service.traffic.figures());
+    figures.extend(service.more_figures());
     let memory = service.hub.stats();
     let of = &service.authorizer.view().resources().logical_clusters;
     let logical_clusters = service.hub.count(of, &Scope::Wildcard);
@@ -167,7 +169,7 @@ fn metrics(service: &Inner) -> Answer {
     let name = "hanse_tenants_dropped_total";
     figures.push(Figure::new(name, "counter", &[], dropped as f64));
     for (name, value) in [
-        ("apiserver_storage_objects", memory.objects),
+        ("hanse_hub_objects", memory.objects),
         ("hanse_hub_object_bytes", memory.object_bytes),
         ("hanse_hub_parts_bytes", memory.part_bytes),
         ("hanse_logical_clusters", logical_clusters),
@@ -179,8 +181,26 @@ fn metrics(service: &Inner) -> Answer {
     ] {
         figures.push(Figure::new(name, "gauge", &[], value as f64));
     }
+    figures.extend(objects(service));
     let page = service.metrics.render(&figures);
     Answer::bytes(200, OPENMETRICS, page)
+}
+
+/// Objects by kind; all kinds that tenants define are one.
+fn objects(service: &Inner) -> Vec<Figure> {
+    let mut counts: BTreeMap<_, usize> = series::all().map(|kind| (kind, 0)).collect();
+    counts.insert(("", series::CUSTOM), 0);
+    for (resource, count) in service.hub.contents(&Scope::Wildcard) {
+        let kind = series::kind(resource.group(), resource.resource());
+        *counts
+            .entry(kind.unwrap_or(("", series::CUSTOM)))
+            .or_default() += count;
+    }
+    let figure = |((group, resource), count): ((&'static str, &'static str), usize)| {
+        let labels = [("group", group), ("resource", resource)];
+        Figure::new("apiserver_resource_objects", "gauge", &labels, count as f64)
+    };
+    counts.into_iter().map(figure).collect()
 }
 
 fn openid(service: &Inner, call: &Call<'_>) -> Answer {

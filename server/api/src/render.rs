@@ -15,7 +15,9 @@ use hanse_wire::status::Result;
 use hanse_wire::table::{self, IncludeObject, partial_metadata};
 
 use crate::answer::{Answer, json_bytes};
+use crate::body::Body;
 use crate::convert;
+use crate::limits::{ANSWER_BYTES_HELD, LIST_PIECE_BYTES};
 use crate::verbs::patched::package;
 use crate::write::Written;
 
@@ -143,9 +145,13 @@ impl Renderer {
             && self.output.encoding == Encoding::Json
             && !self.output.pretty
         {
+            let content_type = self.output.content_type();
+            if object.json_len() >= ANSWER_BYTES_HELD && self.is_verbatim(object) {
+                return Ok(Answer::with_body(code, content_type, whole_object(object)));
+            }
             let mut bytes = Vec::with_capacity(object.json_len() + 64);
             self.object_into(object, &mut bytes);
-            return Ok(Answer::bytes(code, self.output.content_type(), bytes));
+            return Ok(Answer::bytes(code, content_type, bytes));
         }
         self.answer_tree(code, self.tree(object))
     }
@@ -280,6 +286,22 @@ fn field_start(out: &[u8], start: usize, key: &str, whole: &str) -> Option<usize
     let value = value.as_ptr().addr().checked_sub(out.as_ptr().addr())?;
     let at = value.checked_sub(key.len() + 3)?;
     out[at..].starts_with(whole.as_bytes()).then_some(at)
+}
+
+/// The bytes of a large object, copied piece by piece as they are taken: a reader who takes none
+/// costs no copy.
+fn whole_object(object: &Object) -> Body {
+    let (object, mut at) = (object.clone(), 0);
+    let total = object.slices().total();
+    let pieces = std::iter::from_fn(move || {
+        let mut piece = Vec::with_capacity(LIST_PIECE_BYTES.min(total - at));
+        object
+            .slices()
+            .write_window(at, LIST_PIECE_BYTES, &mut piece);
+        at += piece.len();
+        (!piece.is_empty()).then(|| piece.into())
+    });
+    Body::pieces_of(total, pieces)
 }
 
 #[cfg(test)]

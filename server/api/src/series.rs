@@ -36,6 +36,29 @@ pub struct Named {
     pub subresource: &'static str,
 }
 
+impl Named {
+    /// Whether this program defines the resource.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.resource != CUSTOM
+    }
+}
+
+/// Group and resource of every kind that has series of its own.
+pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let all = rows().iter();
+    all.map(|row| (row.group.as_str(), row.resource.as_str()))
+}
+
+/// The same two names of a kind that has series of its own.
+#[must_use]
+pub fn kind(group: &str, resource: &str) -> Option<(&'static str, &'static str)> {
+    let wanted = (group, resource);
+    let found = rows().binary_search_by(|row| (&*row.group, &*row.resource).cmp(&wanted));
+    let row = &rows()[found.ok()?];
+    Some((&row.group, &row.resource))
+}
+
 /// The labels for a request.
 #[must_use]
 pub fn of_request(info: &RequestInfo<'_>) -> Named {

@@ -7,7 +7,6 @@
 
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +20,6 @@ use hanse_sites::Sites;
 use hanse_tenancy::catalog::{Catalog, Lookup};
 use hanse_tenancy::{HOME_NAME, Tenancy};
 use hanse_wire::gvk::GroupResource;
-use hanse_wire::gzip;
 use hanse_wire::negotiate::{Form, Output, error_output};
 use hanse_wire::query::Query;
 use hanse_wire::status::{Denied, Result, Status};
@@ -43,15 +41,15 @@ use crate::documents::Documents;
 use crate::endings::is_inactive;
 use crate::health::Health;
 use crate::info::{RequestInfo, Verb};
-use crate::limits::{REQUEST_TIME_MAX, WRITE_TIME_MAX};
-use crate::metrics::{Metrics, ProcessFigures};
+use crate::long::{self, LongWork};
+use crate::metrics::{Figure, Metrics, ProcessFigures};
 use crate::path::{ClusterRef, Route, RouteError, route, workspace_not_found};
 use crate::render::{Renderer, answer_document};
 use crate::trace::Trace;
 use crate::traffic::{self, Traffic};
 use crate::verbs::watch::life;
 use crate::views::{Door, Entered};
-use crate::{openapi, operator, paths, tenants, verbs, views};
+use crate::{duration, memory, openapi, operator, paths, tenants, verbs, views};
 
 /// What a connection says about its requests.
 #[derive(Debug)]
@@ -122,6 +120,8 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Service(Arc<Inner>);
 
+type MoreFigures = Box<dyn Fn() -> Vec<Figure> + Send>;
+
 /// What the verbs see of the service.
 pub struct Inner {
     parts: Parts,
@@ -130,6 +130,8 @@ pub struct Inner {
     pub(crate) costs: Costs,
     stopping: Shutdown,
     watches_end: Shutdown,
+    /// Figures of other rooms for the metrics.
+    more_figures: Mutex<Vec<MoreFigures>>,
 }
 
 impl Deref for Service {
@@ -178,6 +180,21 @@ impl Inner {
             include: IncludeObject::parse(call.query.get("includeObject"))?,
             now: self.now_micros(),
         })
+    }
+
+    /// Measures how long the store takes for a write.
+    pub async fn timed<T>(&self, operation: &'static str, write: impl Future<Output = T>) -> T {
+        let began = self.seams.clock.monotonic();
+        let written = write.await;
+        let took = self.seams.clock.monotonic().saturating_sub(began);
+        self.metrics.commit(operation, took);
+        written
+    }
+
+    /// Figures that other rooms have added.
+    pub fn more_figures(&self) -> Vec<Figure> {
+        let all = self.more_figures.lock();
+        all.iter().flat_map(|figures| figures()).collect()
     }
 
     /// How long a watch lives.
@@ -252,7 +269,19 @@ impl Service {
             documents: Documents::default(),
             stopping: Shutdown::new(),
             watches_end: Shutdown::new(),
+            more_figures: Mutex::default(),
         }))
+    }
+
+    /// Lets another room add to the metrics what is asked for at each look at them.
+    pub fn add_figures(&self, figures: impl Fn() -> Vec<Figure> + Send + 'static) {
+        self.more_figures.lock().push(Box::new(figures));
+    }
+
+    /// Whether another connection may be taken.
+    #[must_use]
+    pub fn has_memory(&self) -> bool {
+        self.traffic.memory.has_room(self.seams.clock.as_ref())
     }
 
     /// Counters.
@@ -298,9 +327,9 @@ impl Service {
         let (head, body) = request.into_parts();
         let mut trace = Trace::new(self, &head, conn);
         let warnings = Mutex::new(Warnings::default());
-        let work = catch(self.bounded(&head, body, conn, &mut trace, &warnings));
+        let work = long::catch(self.bounded(&head, body, conn, &mut trace, &warnings));
         let (caught, cpu) = cost::timed(self.seams.clock.as_ref(), work).await;
-        let answer = match caught {
+        let mut answer = match caught {
             Some(answer) => answer,
             None => {
                 tracing::error!(path = head.uri.path(), "a request made the server panic");
@@ -309,9 +338,9 @@ impl Service {
                 Answer::text(500, text)
             }
         };
-        let mut answer = answer;
         trace.audit(self, &head, conn, &mut answer);
-        let mut answer = compressed(&head, answer);
+        // Without an audit log it is compressed already, in its turn.
+        let mut answer = long::compressed(&head, &LongWork::of(&head), answer).await;
         if head.method == http::Method::HEAD {
             answer.leave_body_out();
         }
@@ -335,7 +364,7 @@ impl Service {
     ) -> Answer {
         let wanted = wanted(head);
         let query = Query::parse(head.uri.query().unwrap_or_default());
-        let limit = match time_limit(head, &query) {
+        let limit = match duration::time_limit(head, &query) {
             Ok(limit) => limit,
             Err(status) => return Answer::status(&status, false),
         };
@@ -395,7 +424,7 @@ impl Service {
                 missing = Some(path);
                 (Some(path.into()), false)
             }
-            Place::Answer(answer) => return Ok(answer),
+            Place::Answer(answer) => return Ok(*answer),
         };
         trace.place(cluster.as_ref());
         if let Some(cluster) = &cluster {
@@ -456,6 +485,7 @@ impl Service {
             info.name = "";
         }
         let (rows, lens) = view.unzip();
+        let long = LongWork::of(head);
         let call = Call {
             info,
             query,
@@ -465,24 +495,46 @@ impl Service {
             wildcard,
             lens,
             warnings,
+            long: &long,
         };
         // Before the turn: a slow sender keeps nobody waiting but himself.
         let (bytes, _reserved) = self.traffic.read_body(body).await?;
         trace.keep_body(&bytes);
-        let cluster = call.cluster.as_deref();
-        let entered = self
-            .traffic
-            .enter(&self.seams, &call.user, &call.info, cluster);
-        let entered = entered.await?;
-        let work = self.work(&call, head, rows.as_deref(), &bytes, trace);
-        let answer = match entered.turn {
-            Some(turn) => turn.run(self.seams.clock.as_ref(), work).await,
-            None => work.await,
+        let work = async |trace: &Trace| {
+            let memory = &self.traffic.memory;
+            let _working = memory.work.reserve(memory::weigh(&bytes))?;
+            let answer = self
+                .work(&call, head, rows.as_deref(), &bytes, trace)
+                .await?;
+            match self.audit {
+                // It logs what is not compressed.
+                Some(_) => Ok(answer),
+                None => Ok(long::compressed(head, &long, answer).await),
+            }
         };
-        answer.map(|mut answer| {
-            answer.body.charge_to(entered.outgoing);
-            answer
-        })
+        self.in_turn(&call, trace, work).await
+    }
+
+    /// Does the work of a call when it is its turn, and charges it.
+    async fn in_turn(
+        &self,
+        call: &Call<'_>,
+        trace: &Trace,
+        work: impl AsyncFnOnce(&Trace) -> Result<Answer>,
+    ) -> Result<Answer> {
+        let cluster = call.cluster.as_deref();
+        let enter = self
+            .traffic
+            .enter(&self.seams, &call.user, &call.info, cluster, &self.metrics);
+        let Some(mut turn) = enter.await? else {
+            return work(trace).await;
+        };
+        let (clock, long) = (&self.seams.clock, (call.long.flag(), self.traffic.long()));
+        let mut answer = turn.run(clock.as_ref(), long, work(trace)).await?;
+        answer.body.hold(&self.traffic.memory)?;
+        let endless = answer.body.is_stream();
+        answer.body.charge_to(turn.outgoing(endless, clock));
+        Ok(answer)
     }
 
     /// The part of a request that costs: from here on it has its turn.
@@ -495,11 +547,13 @@ impl Service {
         trace: &Trace,
     ) -> Result<Answer> {
         if !call.info.is_resource {
+            let document = call.info.path.starts_with("/openapi");
+            call.long.begin_if(document).await;
             return paths::answer(self, call, head, rows);
         }
         let target = match rows {
             Some(rows) => target_in(rows, &call.info),
-            None => self.target(call)?,
+            None => self.target(call).await?,
         };
         let Some(target) = target else {
             return Ok(match rows {
@@ -510,6 +564,8 @@ impl Service {
         if head.method == http::Method::HEAD && target.def.flags.native {
             return Ok(verbs::method_not_allowed(call, &target));
         }
+        let long = long::is_long(&self.hub, call, &target, bytes.len());
+        call.long.begin_if(long).await;
         let _inflight = (call.info.verb != Verb::Watch)
             .then(|| self.metrics().inflight(!call.info.verb.is_read()));
         verbs::answer(self, call, &target, bytes, &trace.labels).await
@@ -526,9 +582,13 @@ impl Service {
         match self.authorizer.view().resolve(path) {
             Resolution::Cluster(cluster) => Place::In(cluster),
             Resolution::Wildcard => Place::Everywhere,
-            Resolution::Unavailable => Place::Answer(Answer::text(503, "Not available.\n")),
+            Resolution::Unavailable => {
+                Place::Answer(Box::new(Answer::text(503, "Not available.\n")))
+            }
             Resolution::Malformed | Resolution::NotFound => Place::Missing(path),
-            Resolution::Mount { .. } => Place::Answer(Answer::text(501, "mounts are not served\n")),
+            Resolution::Mount { .. } => {
+                Place::Answer(Box::new(Answer::text(501, "mounts are not served\n")))
+            }
         }
     }
 
@@ -601,7 +661,7 @@ impl Service {
     }
 
     /// What the surface says about the resource; `None` when it is not served.
-    fn target(&self, call: &Call<'_>) -> Result<Option<Target>> {
+    async fn target(&self, call: &Call<'_>) -> Result<Option<Target>> {
         let info = &call.info;
         if call.wildcard {
             return self.wildcard_target(call);
@@ -609,7 +669,13 @@ impl Service {
         let Some(cluster) = &call.cluster else {
             return Err(crate::call::no_cluster());
         };
-        let surface = self.catalog.surface(cluster);
+        let surface = match self.catalog.known(cluster) {
+            Some(surface) => surface,
+            None => {
+                call.long.begin().await;
+                self.catalog.surface(cluster)
+            }
+        };
         let def = match surface.find(info.group, info.version, info.resource) {
             Lookup::Found(def) => Arc::clone(def),
             Lookup::NotFound => return Ok(None),
@@ -681,7 +747,7 @@ enum Place<'p> {
     Missing(&'p str),
     Everywhere,
     In(ClusterName),
-    Answer(Answer),
+    Answer(Box<Answer>),
 }
 
 /// `/metrics` belongs to the shard, not to a workspace.
@@ -731,61 +797,4 @@ fn wanted(head: &Head) -> hanse_wire::negotiate::Wanted<'_> {
         pretty: None,
         user_agent: text(header::USER_AGENT),
     }
-}
-
-/// How long the request may take; a client may ask for less (HLT-11).
-fn time_limit(head: &Head, query: &Query) -> Result<Duration> {
-    let most = if head.method.is_safe() {
-        REQUEST_TIME_MAX
-    } else {
-        WRITE_TIME_MAX
-    };
-    let Some(text) = query.get("timeout").filter(|text| !text.is_empty()) else {
-        return Ok(most);
-    };
-    match crate::duration::parse(text) {
-        Some(asked) if asked.is_zero() => Ok(most),
-        Some(asked) => Ok(asked.min(most)),
-        None => Err(Status::bad_request(format!(
-            "invalid timeout specified in the request URL - time: invalid duration {text:?}"
-        ))),
-    }
-}
-
-/// Compresses a large whole body for clients that take it (NEG-15).
-fn compressed(head: &Head, answer: Answer) -> Answer {
-    let accepted = head
-        .headers
-        .get(header::ACCEPT_ENCODING)
-        .and_then(|v| v.to_str().ok());
-    let Some(whole) = answer.body.as_whole() else {
-        return answer;
-    };
-    if answer.headers.contains_key(header::CONTENT_ENCODING) || !gzip::wanted(accepted, whole.len())
-    {
-        return answer;
-    }
-    let Some(small) = gzip::compress(whole) else {
-        return answer;
-    };
-    let answer = Answer {
-        body: Body::whole(small),
-        ..answer
-    };
-    answer
-        .with_header(header::CONTENT_ENCODING, "gzip")
-        .with_header(header::VARY, "Accept-Encoding")
-}
-
-/// Runs a future; `None` when it panicked.
-async fn catch<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = std::pin::pin!(future);
-    std::future::poll_fn(move |cx| {
-        let poll = AssertUnwindSafe(|| future.as_mut().poll(cx));
-        match std::panic::catch_unwind(poll) {
-            Ok(poll) => poll.map(Some),
-            Err(_) => std::task::Poll::Ready(None),
-        }
-    })
-    .await
 }

@@ -6,9 +6,6 @@
 //! a leader look dead (APF-09). All others share one queue. The invariant: what is refused here has
 //! changed nothing, and says when to come again.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-
 use bytes::Bytes;
 use hanse_auth::UserInfo;
 use hanse_seams::Seams;
@@ -16,19 +13,19 @@ use hanse_wire::status::{Result, Status};
 use http_body_util::BodyExt;
 
 use crate::body::RequestBody;
-use crate::flow::{Bounds, Fair, Flow, Outgoing, Turn};
+use crate::flow::{Bounds, Fair, Flow, Turn};
 use crate::info::{RequestInfo, Verb};
-use crate::limits::{
-    BODIES_BYTES_MAX, BODY_BYTES_MAX, FLOW_REQUESTS_MAX, FLOW_SEATS_EACH_THREAD, FLOW_SHARE,
-    MEMORY_LOOK_PERIOD,
-};
-use crate::metrics::Figure;
+use crate::limits::{BODY_BYTES_MAX, FLOW_REQUESTS_MAX, FLOW_SEATS_EACH_THREAD, FLOW_SHARE};
+use crate::memory::{Memory, Reserved};
+use crate::metrics::{Figure, Metrics, limit_figures};
 
 /// What the operator decides.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// Threads that drive requests.
     pub threads: usize,
+    /// Threads for work that takes long.
+    pub long_threads: usize,
     /// Requests that wait or are being answered, of one level.
     pub requests: usize,
     /// Resident bytes beyond which the server takes no more in; none is no limit.
@@ -41,6 +38,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             threads: 1,
+            long_threads: 2,
             requests: FLOW_REQUESTS_MAX,
             memory_bytes: None,
             resident_bytes: || 0,
@@ -50,28 +48,12 @@ impl Default for Config {
 
 /// See the module's words.
 pub struct Traffic {
-    config: Config,
     system: Fair,
     tenants: Fair,
-    bodies: Arc<AtomicUsize>,
-    memory: Memory,
-}
-
-/// What was last seen of the process's memory.
-#[derive(Default)]
-struct Memory {
-    looked_millis: AtomicU64,
-    over: AtomicBool,
-    refused: AtomicU64,
-}
-
-/// A request's way in: its turn, if it has to take one, and whom its answer is charged to.
-#[derive(Default)]
-pub struct Entered {
-    /// The turn; none for the exempt.
-    pub turn: Option<Turn>,
-    /// The meter of what goes out.
-    pub outgoing: Option<Outgoing>,
+    /// Seats on the threads for long work, of all levels.
+    long: Fair,
+    /// What requests take of the process's memory.
+    pub memory: Memory,
 }
 
 impl Traffic {
@@ -80,19 +62,30 @@ impl Traffic {
     pub fn new(config: Config) -> Self {
         let bounds = Bounds {
             seats: config.threads.max(1) * FLOW_SEATS_EACH_THREAD,
+            seats_each: usize::MAX,
             requests: config.requests,
             requests_each: config.requests.div_ceil(FLOW_SHARE),
         };
+        let long = Bounds {
+            seats: config.long_threads.max(1),
+            seats_each: config.long_threads.div_ceil(2).max(1),
+            ..bounds
+        };
         Self {
-            config,
             system: Fair::new(bounds),
             tenants: Fair::new(bounds),
-            bodies: Arc::default(),
-            memory: Memory::default(),
+            long: Fair::new(long),
+            memory: Memory::new(config.memory_bytes, config.resident_bytes),
         }
     }
 
-    /// Waits until it is the request's turn.
+    /// The seats for long work.
+    #[must_use]
+    pub fn long(&self) -> &Fair {
+        &self.long
+    }
+
+    /// Waits until it is the request's turn; the exempt need none.
     ///
     /// # Errors
     /// 429 when the server has too much to do, or no memory for more.
@@ -102,22 +95,23 @@ impl Traffic {
         user: &UserInfo,
         info: &RequestInfo<'_>,
         cluster: Option<&str>,
-    ) -> Result<Entered> {
-        let Some(fair) = self.level(user, info) else {
-            return Ok(Entered::default());
+        metrics: &Metrics,
+    ) -> Result<Option<Turn>> {
+        let Some((level, fair)) = self.level(user, info) else {
+            return Ok(None);
         };
         let takes = info.is_resource && (!info.verb.is_read() || info.verb == Verb::Watch);
-        if takes && !is_removal(info.verb) {
-            self.refuse_beyond_memory(seams)?;
-        }
+        let clock = seams.clock.as_ref();
+        self.memory.admit(clock, takes, is_removal(info.verb))?;
         let flow = Flow::of(cluster.unwrap_or_default(), &user.name);
-        Ok(Entered {
-            turn: Some(fair.enter(flow, seams).await?),
-            outgoing: Some(Outgoing::new(fair, flow)),
-        })
+        let began = clock.monotonic();
+        let turn = fair.enter(flow, seams).await;
+        let waited = clock.monotonic().saturating_sub(began);
+        metrics.waited(level, waited, turn.is_ok());
+        turn.map(Some)
     }
 
-    fn level(&self, user: &UserInfo, info: &RequestInfo<'_>) -> Option<&Fair> {
+    fn level(&self, user: &UserInfo, info: &RequestInfo<'_>) -> Option<(&'static str, &Fair)> {
         let document = ["/api", "/openapi"]
             .iter()
             .any(|p| info.path.starts_with(p));
@@ -130,41 +124,9 @@ impl Traffic {
             .strip_prefix("system:")
             .is_some_and(|name| !name.starts_with("serviceaccount:") && name != "anonymous");
         Some(match component || (lease && info.verb != Verb::List) {
-            true => &self.system,
-            false => &self.tenants,
+            true => ("system", &self.system),
+            false => ("tenants", &self.tenants),
         })
-    }
-
-    /// Refuses what would take memory while there is little left. Reading and deleting go on:
-    /// they are the way out.
-    fn refuse_beyond_memory(&self, seams: &Seams) -> Result<()> {
-        let Some(limit) = self.config.memory_bytes else {
-            return Ok(());
-        };
-        let now = u64::try_from(seams.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
-        let period = MEMORY_LOOK_PERIOD.as_millis() as u64;
-        let looked = self.memory.looked_millis.load(Ordering::Relaxed);
-        let due = looked == 0 || now.saturating_sub(looked) >= period;
-        let looks = |looked| {
-            let next = now.max(1);
-            self.memory
-                .looked_millis
-                .compare_exchange(looked, next, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-        };
-        if due && looks(looked) {
-            let resident = (self.config.resident_bytes)();
-            let over = resident > limit;
-            if self.memory.over.swap(over, Ordering::Relaxed) != over {
-                tracing::warn!(resident, limit, over, "memory: what takes more is refused");
-            }
-        }
-        if !self.memory.over.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        self.memory.refused.fetch_add(1, Ordering::Relaxed);
-        let why = "The server has no memory for more, please try again later.";
-        Err(Status::too_many_requests(why, 5))
     }
 
     /// The whole body, up to the limits; the only piece of a small body is not copied. The
@@ -173,10 +135,7 @@ impl Traffic {
     /// # Errors
     /// 413, 400 for a broken transport, 429 when all bodies together are too much.
     pub async fn read_body(&self, mut body: RequestBody) -> Result<(Bytes, Reserved)> {
-        let mut reserved = Reserved {
-            bytes: 0,
-            all: Arc::clone(&self.bodies),
-        };
+        let mut reserved = self.memory.bodies.reserve(0)?;
         let mut whole = Bytes::new();
         let mut joined: Vec<u8> = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -207,11 +166,18 @@ impl Traffic {
     #[must_use]
     pub fn figures(&self) -> Vec<Figure> {
         let mut out = Vec::new();
-        for (level, fair) in [("system", &self.system), ("tenants", &self.tenants)] {
+        let levels = [
+            ("system", &self.system),
+            ("tenants", &self.tenants),
+            ("long-work", &self.long),
+        ];
+        for (level, fair) in levels {
             let now = fair.figures();
             let both = [("priority_level", level), ("flow_schema", level)];
             for (name, kind, labels, value) in [
                 ("nominal_limit_seats", "gauge", &both[..1], now.seats as f64),
+                ("current_limit_seats", "gauge", &both[..1], now.seats as f64),
+                ("current_executing_seats", "gauge", &both, now.seated as f64),
                 (
                     "current_inqueue_requests",
                     "gauge",
@@ -240,51 +206,21 @@ impl Traffic {
                 let name = format!("apiserver_flowcontrol_{name}");
                 out.push(Figure::new(name, kind, labels, value));
             }
+            if level != "long-work" {
+                let (used, most) = (now.active as f64, now.requests as f64);
+                let name = if level == "system" {
+                    "system_requests"
+                } else {
+                    "requests"
+                };
+                out.extend(limit_figures(name, used, most, now.refused));
+            }
         }
-        let memory = self.memory.refused.load(Ordering::Relaxed) as f64;
-        let bodies = self.bodies.load(Ordering::Relaxed) as f64;
-        out.push(Figure::new(
-            "hanse_memory_refused_requests_total",
-            "counter",
-            &[],
-            memory,
-        ));
-        out.push(Figure::new(
-            "hanse_request_bodies_bytes",
-            "gauge",
-            &[],
-            bodies,
-        ));
-        let limit = self.config.memory_bytes.unwrap_or(0) as f64;
-        out.push(Figure::new("hanse_memory_limit_bytes", "gauge", &[], limit));
+        out.extend(self.memory.figures());
         out
     }
 }
 
 fn is_removal(verb: Verb) -> bool {
     matches!(verb, Verb::Delete | Verb::DeleteCollection)
-}
-
-/// Bytes of a request's body that are in memory.
-pub struct Reserved {
-    bytes: usize,
-    all: Arc<AtomicUsize>,
-}
-
-impl Reserved {
-    fn add(&mut self, bytes: usize) -> Result<()> {
-        let before = self.all.fetch_add(bytes, Ordering::Relaxed);
-        self.bytes += bytes;
-        if before + bytes <= BODIES_BYTES_MAX {
-            return Ok(());
-        }
-        let why = "Too many request bodies at once, please try again later.";
-        Err(Status::too_many_requests(why, 1))
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
 }

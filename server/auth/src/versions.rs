@@ -65,6 +65,17 @@ impl<K: Hash + Eq, T> Recent<K, T> {
         Ok(made)
     }
 
+    /// What is in memory for the key.
+    pub fn known(&self, key: &K) -> Option<Arc<T>> {
+        let mut generations = self.generations.lock();
+        if let Some(found) = generations.young.get(key) {
+            return Some(found.clone());
+        }
+        let (key, found) = generations.old.remove_entry(key)?;
+        self.keep(&mut generations, key, found.clone());
+        Some(found)
+    }
+
     fn keep(&self, generations: &mut Generations<K, T>, key: K, value: Arc<T>) {
         if generations.young.len() >= self.capacity {
             generations.old = std::mem::take(&mut generations.young);

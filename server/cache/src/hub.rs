@@ -24,7 +24,7 @@ use crate::limits::{CURSOR_NAME_BYTES, LIST_CHUNK, RECENT_BYTES, RECENT_EVENTS};
 use crate::names::{ClusterName, Names, ObjectKey, ResourceId, Scope, hash_parts};
 use crate::object::{Body, Object};
 use crate::order::Stretch;
-use crate::page::Collector;
+use crate::page::{Collector, Reading};
 use crate::part::{PARTS, Part, PartHash, PartRule, Parts};
 use crate::state::{After, Applied, State};
 use crate::table::{ListPage, ListQuery, ReadError};
@@ -299,7 +299,7 @@ impl Hub {
         scope: &Scope,
         query: &ListQuery,
     ) -> Result<ListPage, ReadError> {
-        match self.list_in_turns(resource, scope, query, LIST_CHUNK) {
+        match self.list_in_turns(resource, scope, query, query.chunk()) {
             // The ring moved on between two turns of a list of the present: take one long turn.
             Err(ReadError::TooOld { .. }) if query.at.is_none() => {
                 self.list_in_turns(resource, scope, query, usize::MAX)
@@ -316,47 +316,86 @@ impl Hub {
         query: &ListQuery,
         chunk: usize,
     ) -> Result<ListPage, ReadError> {
-        let mut page = Collector::new(query);
-        let (mut after, mut at) = (query.after.clone(), query.at);
+        let mut reading = Reading::new(query);
+        while !self.read_on(resource, scope, &mut reading, chunk)? {}
+        Ok(reading.finish())
+    }
+
+    /// As [`Hub::list`], but lets go of the thread between two turns of the lock, so that a long
+    /// list holds up no other work either.
+    pub async fn list_in_slices(
+        &self,
+        resource: &ResourceId,
+        scope: &Scope,
+        query: &ListQuery,
+    ) -> Result<ListPage, ReadError> {
+        let mut reading = Reading::new(query);
         loop {
-            let state = self.shared.state.read();
-            let current = state.version();
-            let version = *at.get_or_insert(current);
-            if version > current {
-                return Err(ReadError::TooNew {
-                    requested: version,
-                    current,
-                });
-            }
-            let Some(table) = state.table(resource) else {
-                return match state.new_floor() {
-                    oldest if version < oldest => Err(ReadError::TooOld {
-                        requested: version,
-                        oldest,
-                    }),
-                    _ => Ok(page.finish(version)),
-                };
-            };
-            let stretch = Stretch::new(scope, after.as_deref());
-            let mut left = chunk;
-            let scanned = table.scan(scope, &stretch, version, |object| {
-                left -= 1;
-                let wanted = page.take(object);
-                if wanted && left == 0 {
-                    after = Some(object.key().path());
+            match self.read_on(resource, scope, &mut reading, query.chunk()) {
+                Ok(true) => return Ok(reading.finish()),
+                Ok(false) => tokio::task::yield_now().await,
+                Err(ReadError::TooOld { .. }) if query.at.is_none() => {
+                    return self.list_in_turns(resource, scope, query, usize::MAX);
                 }
-                wanted && left > 0
-            });
-            let oldest = table.floor();
-            drop(state);
-            scanned.ok_or(ReadError::TooOld {
-                requested: version,
-                oldest,
-            })?;
-            if left > 0 || page.is_full() {
-                return Ok(page.finish(version));
+                Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Reads one turn more; true at the end.
+    fn read_on(
+        &self,
+        resource: &ResourceId,
+        scope: &Scope,
+        reading: &mut Reading<'_>,
+        chunk: usize,
+    ) -> Result<bool, ReadError> {
+        let state = self.shared.state.read();
+        let current = state.version();
+        let version = *reading.at.get_or_insert(current);
+        if version > current {
+            return Err(ReadError::TooNew {
+                requested: version,
+                current,
+            });
+        }
+        let Some(table) = state.table(resource) else {
+            return match state.new_floor() {
+                oldest if version < oldest => Err(ReadError::TooOld {
+                    requested: version,
+                    oldest,
+                }),
+                _ => Ok(true),
+            };
+        };
+        let stretch = Stretch::new(scope, reading.after.as_deref());
+        let mut left = chunk;
+        // A filter may take long for each object, and others wait for the lock.
+        let filtered = reading.page.is_filtered();
+        let mut candidates = Vec::new();
+        let (page, after) = (&mut reading.page, &mut reading.after);
+        let scanned = table.scan(scope, &stretch, version, |object| {
+            left -= 1;
+            let wanted = match filtered {
+                true => {
+                    candidates.push(object.clone());
+                    true
+                }
+                false => page.take(object),
+            };
+            if wanted && left == 0 {
+                *after = Some(object.key().path());
+            }
+            wanted && left > 0
+        });
+        let oldest = table.floor();
+        drop(state);
+        scanned.ok_or(ReadError::TooOld {
+            requested: version,
+            oldest,
+        })?;
+        let all = candidates.iter().all(|object| reading.page.take(object));
+        Ok(!all || left > 0 || reading.page.is_full())
     }
 
     /// As [`Hub::list`], but asks the store's past where memory does not reach back so far. Only
@@ -367,7 +406,8 @@ impl Hub {
         scope: &Scope,
         query: &ListQuery,
     ) -> Result<ListPage, ReadError> {
-        let at = match (self.list(resource, scope, query), query.at) {
+        let read = self.list_in_slices(resource, scope, query).await;
+        let at = match (read, query.at) {
             (Err(ReadError::TooOld { requested, oldest }), Some(at)) => {
                 match hanse_store::Version(at) {
                     at if at == at.revision().end() => at.revision(),

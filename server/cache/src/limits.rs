@@ -20,6 +20,9 @@ pub const WATCHER_QUEUE: usize = 256;
 /// Objects looked at under one turn of the lock by a list.
 pub const LIST_CHUNK: usize = 2_048;
 
+/// The same of a list with a filter, which may take long for each object.
+pub const FILTER_CHUNK: usize = 128;
+
 /// Events that keep their encoded form for watchers that have not sent it yet, ...
 pub const HOT_EVENTS: usize = 1_024;
 

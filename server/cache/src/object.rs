@@ -76,6 +76,32 @@ impl Slices<'_> {
     }
 }
 
+impl Slices<'_> {
+    /// Appends at most so many bytes of the document, from this place in it on; fewer at its end.
+    pub fn write_window(&self, from: usize, most: usize, out: &mut Vec<u8>) {
+        let mut version = VERSION_OPEN.to_vec();
+        write_number(self.version, &mut version);
+        version.push(b'"');
+        let [first, second, third] = self.tail;
+        let (mut skip, mut left) = (from, most);
+        for piece in [self.head, &version, first, second, third] {
+            let rest = piece.get(skip..).unwrap_or_default();
+            skip = skip.saturating_sub(piece.len());
+            let taken = &rest[..rest.len().min(left)];
+            out.extend_from_slice(taken);
+            left -= taken.len();
+        }
+    }
+
+    /// Bytes of the whole document.
+    pub fn total(&self) -> usize {
+        let mut version = Vec::new();
+        write_number(self.version, &mut version);
+        let tail: usize = self.tail.iter().map(|piece| piece.len()).sum();
+        self.head.len() + VERSION_OPEN.len() + version.len() + 1 + tail
+    }
+}
+
 /// Appends a number in decimal.
 fn write_number(mut number: u64, out: &mut Vec<u8>) {
     let mut digits = [0; 20];

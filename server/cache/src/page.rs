@@ -44,6 +44,11 @@ impl<'q> Collector<'q> {
         true
     }
 
+    /// Whether each object is tested first.
+    pub(crate) fn is_filtered(&self) -> bool {
+        self.query.filter.is_some()
+    }
+
     fn counts(&self) -> bool {
         self.query.count_rest && self.query.filter.is_none()
     }
@@ -60,5 +65,28 @@ impl<'q> Collector<'q> {
             more: self.more,
             remaining,
         }
+    }
+}
+
+/// A list that is being read, turn by turn of the lock.
+pub(crate) struct Reading<'q> {
+    pub(crate) page: Collector<'q>,
+    /// The last object that was read.
+    pub(crate) after: Option<String>,
+    /// The version that is shown, once it is known.
+    pub(crate) at: Option<u64>,
+}
+
+impl<'q> Reading<'q> {
+    pub(crate) fn new(query: &'q ListQuery) -> Self {
+        Self {
+            page: Collector::new(query),
+            after: query.after.clone(),
+            at: query.at,
+        }
+    }
+
+    pub(crate) fn finish(self) -> ListPage {
+        self.page.finish(self.at.unwrap_or_default())
     }
 }

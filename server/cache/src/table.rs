@@ -12,14 +12,13 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use crate::event::Event;
-use crate::limits::RING_EVENTS;
+use crate::limits::{FILTER_CHUNK, LIST_CHUNK, RING_EVENTS};
 use crate::names::{ObjectKey, Scope, interests};
 use crate::object::Object;
 use crate::order::{Ordered, Place, Stretch, compare_keys};
 use crate::watch::Mailbox;
 
-/// Selects objects by whatever of them it looks at. Called under the hub's lock: it must be quick
-/// and must not call the hub.
+/// Selects objects by whatever of them it looks at. It must not call the hub.
 pub type Filter = Arc<dyn Fn(&Object) -> bool + Send + Sync>;
 
 /// What a list is to hold beside its resource and scope.
@@ -35,6 +34,16 @@ pub struct ListQuery {
     pub filter: Option<Filter>,
     /// Whether to count what follows the page. Costs a walk over it; ignored with a filter.
     pub count_rest: bool,
+}
+
+impl ListQuery {
+    /// How many objects are looked at in one turn of the lock.
+    pub(crate) fn chunk(&self) -> usize {
+        match self.filter {
+            Some(_) => FILTER_CHUNK,
+            None => LIST_CHUNK,
+        }
+    }
 }
 
 /// Objects in the order of their keys, all as of one version.

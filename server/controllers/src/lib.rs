@@ -25,4 +25,4 @@ mod tests;
 
 pub use key::Key;
 pub use plan::{Plan, World};
-pub use run::{Config, Kinds, Owner, start};
+pub use run::{Config, Kinds, Owner, Started, start};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hanse_auth::authority::Authority;
 use hanse_auth::token::Signer;
 use hanse_cache::{ClusterName, CommitError, Hub, ReadError, ResourceId};
-use hanse_reconcile::{Outcome, Queue, Rate};
+use hanse_reconcile::{Counts, Outcome, Queue, Rate};
 use hanse_seams::{Bug, Seams, Shutdown, Task};
 use sha2::{Digest, Sha256};
 
@@ -55,8 +55,23 @@ fn position_name(config: &Config) -> String {
     format!("controllers/{digest:016x}")
 }
 
+/// Controllers that run.
+pub struct Started {
+    /// Their tasks.
+    pub tasks: Vec<Task>,
+    queue: Queue<Key>,
+}
+
+impl Started {
+    /// Answers the figures of their queue.
+    pub fn counter(&self) -> impl Fn() -> Counts + Send + 'static {
+        let queue = self.queue.clone();
+        move || queue.counts()
+    }
+}
+
 /// Starts all controllers; they run until `stop`.
-pub fn start(hub: &Hub, seams: &Seams, config: Config, stop: &Shutdown) -> Vec<Task> {
+pub fn start(hub: &Hub, seams: &Seams, config: Config, stop: &Shutdown) -> Started {
     let queue = Queue::new(seams.clone(), Rate::default());
     let work = {
         let (hub, seams, config) = (hub.clone(), seams.clone(), config.clone());
@@ -76,6 +91,7 @@ pub fn start(hub: &Hub, seams: &Seams, config: Config, stop: &Shutdown) -> Vec<T
         }
     };
     let mut tasks = hanse_reconcile::run(seams, &queue, limits::WORKERS, stop, work);
+    let counted = queue.clone();
     let (hub, stop, own) = (hub.clone(), stop.clone(), seams.clone());
     tasks.push(seams.spawn("controllers-feed", async move {
         let mut reader = Reader {
@@ -93,7 +109,8 @@ pub fn start(hub: &Hub, seams: &Seams, config: Config, stop: &Shutdown) -> Vec<T
             () = read => {}
         }
     }));
-    tasks
+    let queue = counted;
+    Started { tasks, queue }
 }
 
 struct Reader {

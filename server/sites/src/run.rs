@@ -15,7 +15,7 @@ use hanse_cache::{
     ClusterName, CommitError, DocumentError, Event, Object, ObjectKey, PartRule, ReadError,
     ResourceId, Scope, SparePart,
 };
-use hanse_reconcile::{Outcome, Queue, Rate};
+use hanse_reconcile::{Counts, Outcome, Queue, Rate};
 use hanse_seams::{Seams, Shutdown};
 use hanse_tenancy::Tenancy;
 use parking_lot::Mutex;
@@ -190,6 +190,12 @@ impl Sites {
             reaching: Mutex::new(BTreeMap::new()),
             spare: Mutex::new(None),
         }))
+    }
+
+    /// Answers the figures of the queue.
+    pub fn counter(&self) -> impl Fn() -> Counts + Send + use<> {
+        let queue = self.queue.clone();
+        move || queue.counts()
     }
 
     /// Works until the flag is raised.

@@ -197,6 +197,12 @@ impl Catalog {
         self.surfaces.get(key, || self.make(&parts, &crds))
     }
 
+    /// The same if nothing has to be compiled for it.
+    #[must_use]
+    pub fn known(&self, cluster: &ClusterName) -> Option<Arc<Surface>> {
+        self.surfaces.known(&self.parts(cluster).0)
+    }
+
     /// Whether a name is that of a built-in kind outside of the core group: roles, reviews, CRDs.
     /// Nobody serves another kind in their place, or what decides about a logical cluster could
     /// not be seen in it (of the core group kcp lets CRDs win).

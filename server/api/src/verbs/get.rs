@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use hanse_cache::{ListQuery, Object};
-use hanse_wire::negotiate::Forms;
+use hanse_wire::negotiate::{Encoding, Form, Forms};
 use hanse_wire::options::{parse_version, unparsable_version};
 use hanse_wire::status::{Result, Status};
 
 use crate::answer::Answer;
 use crate::call::{Call, Target};
+use crate::limits::LONG_WORK_BYTES;
 use crate::service::Inner;
 use crate::verbs::list::{read_error, wait_for};
 
@@ -37,6 +38,10 @@ pub async fn get(service: &Inner, call: &Call<'_>, target: &Target) -> Result<An
     let Some(object) = found.filter(|object| call.shows(object)) else {
         return Err(Status::not_found(&target.group_resource(), call.info.name));
     };
+    let copied = output.form == Form::Object && output.encoding == Encoding::Json;
+    let copied = copied && !output.pretty;
+    let long = !copied && object.json_len() > LONG_WORK_BYTES;
+    call.long.begin_if(long).await;
     service
         .renderer(call, target, output)?
         .answer_object(200, &object)

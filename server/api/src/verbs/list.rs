@@ -21,7 +21,8 @@ use http::header;
 use crate::answer::Answer;
 use crate::body::Body;
 use crate::call::{Call, Target};
-use crate::limits::{FRESHNESS_WAIT, LIST_PIECE_BYTES};
+use crate::limits::{FRESHNESS_WAIT, LIST_PIECE_BYTES, LONG_WORK_BYTES};
+use crate::memory::weigh_objects;
 use crate::render::{Renderer, go_type, list_document};
 use crate::service::Inner;
 use crate::verbs::select::Selection;
@@ -56,6 +57,18 @@ pub async fn list(service: &Inner, call: &Call<'_>, target: &Target) -> Result<A
         .await
         .map_err(|error| plan.read_error(error, &options))?;
     let meta = list_meta(&page, plan.limit.is_some());
+    let bytes = || -> usize { page.objects.iter().map(|o| o.json_len() + 64).sum() };
+    let long = match is_streamed(&renderer.output) {
+        true => gzip::wanted(call.header(header::ACCEPT_ENCODING), bytes()),
+        false => bytes() > LONG_WORK_BYTES,
+    };
+    call.long.begin_if(long).await;
+    let memory = &service.traffic.memory;
+    let weight = match is_streamed(&renderer.output) {
+        true => page.objects.len() * size_of::<Object>(),
+        false => weigh_objects(bytes()),
+    };
+    let _working = memory.work.reserve(weight)?;
     Ok(answer(call, renderer, page.objects, meta))
 }
 
@@ -217,11 +230,17 @@ pub fn answer(
             let table = renderer.table(version, rows, meta, true);
             renderer.answer_document(200, &table)
         }
-        _ if output.encoding != Encoding::Json || output.pretty => {
+        _ if !is_streamed(&output) => {
             renderer.answer_document(200, &document(&renderer, &objects, meta, output))
         }
         _ => streamed(call, renderer, objects, &meta),
     }
+}
+
+/// Whether the bytes of the objects are copied as they are, piece by piece.
+fn is_streamed(output: &Output) -> bool {
+    let table = matches!(output.form, Form::Table(_));
+    !table && output.encoding == Encoding::Json && !output.pretty
 }
 
 /// The list as one tree: for people, who get it indented or as YAML.

@@ -198,7 +198,7 @@ impl Stream {
             Begin::After(version) => From::Version(version),
             Begin::Everything { not_older_than, .. } => {
                 wait_for(&self.service, not_older_than).await?;
-                let page = self.everything()?;
+                let page = self.everything().await?;
                 let version = page.version;
                 self.send_initial(page.objects, out).await;
                 From::Version(version)
@@ -215,16 +215,14 @@ impl Stream {
         Ok(watcher)
     }
 
-    fn everything(&self) -> Result<ListPage> {
+    async fn everything(&self) -> Result<ListPage> {
         let query = ListQuery {
             filter: self.selection.filter.clone(),
             ..ListQuery::default()
         };
-        let page = self
-            .service
-            .hub
-            .list(&self.target.resource, &self.selection.scope, &query);
-        page.map_err(|error| watch_error(&error))
+        let (resource, scope) = (&self.target.resource, &self.selection.scope);
+        let page = self.service.hub.list_in_slices(resource, scope, &query);
+        page.await.map_err(|error| watch_error(&error))
     }
 
     async fn send_initial(&mut self, objects: Vec<Object>, out: &Emitter) {
@@ -245,14 +243,23 @@ impl Stream {
     async fn send(&mut self, first: WatchEvent, watcher: &mut Watcher, out: &Emitter) {
         let bytes = self.encode(&first);
         self.sent.inc();
+        if bytes.len() >= WATCH_FRAME_BYTES / 4 {
+            // What is large is not copied: all that watch it share the bytes.
+            return out.emit(bytes).await;
+        }
         let Ok(Some(second)) = watcher.try_next() else {
             return out.emit(bytes).await;
         };
         let mut frame = bytes.to_vec();
         let mut waiting = Some(second);
         while let Some(event) = waiting.take() {
-            frame.extend_from_slice(&self.encode(&event));
+            let bytes = self.encode(&event);
             self.sent.inc();
+            if bytes.len() >= WATCH_FRAME_BYTES / 4 {
+                out.emit(std::mem::take(&mut frame).into()).await;
+                return out.emit(bytes).await;
+            }
+            frame.extend_from_slice(&bytes);
             if frame.len() < WATCH_FRAME_BYTES {
                 // A failure stays where it is: the next wait for an event meets it again.
                 waiting = watcher.try_next().ok().flatten();

@@ -111,7 +111,8 @@ async fn attempt(
         true => Txn::default().delete(live),
         false => Txn::default().update(live, document),
     };
-    match w.service.hub.commit(txn).await {
+    let commit = w.service.hub.commit(txn);
+    match w.service.timed("update", commit).await {
         Ok(mut committed) => {
             let stored = committed.objects.pop().flatten();
             Ok(Some(stored.map_or_else(

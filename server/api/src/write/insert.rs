@@ -143,7 +143,8 @@ async fn store(w: &Writing<'_>, mut object: Value) -> Result<Written> {
         expect: Expect::Absent,
         put,
     });
-    match w.service.tenancy.commit(writes).await {
+    let commit = w.service.tenancy.commit(writes);
+    match w.service.timed("create", commit).await {
         Ok(committed) => {
             let last = committed.and_then(|mut committed| committed.objects.pop().flatten());
             let Some(stored) = last else {

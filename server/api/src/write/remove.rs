@@ -80,7 +80,8 @@ async fn attempt(
         true => Txn::default().update(live, w.document(&new)?),
         false => Txn::default().delete(live),
     };
-    match w.service.hub.commit(txn).await {
+    let commit = w.service.hub.commit(txn);
+    match w.service.timed("delete", commit).await {
         Ok(committed) => {
             let version = if held {
                 first_version(&committed)

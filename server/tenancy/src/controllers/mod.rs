@@ -20,7 +20,7 @@ pub use route::{Key, Kind};
 
 use crate::tenancy::Tenancy;
 use hanse_cache::{CommitError, DocumentError, Object, Write};
-use hanse_reconcile::{Outcome, Queue, Rate};
+use hanse_reconcile::{Counts, Outcome, Queue, Rate};
 use hanse_seams::{Shutdown, Task};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -89,6 +89,12 @@ impl Controllers {
             queue,
             ending: Arc::default(),
         }
+    }
+
+    /// Answers the figures of the queue.
+    pub fn counter(&self) -> impl Fn() -> Counts + Send + use<> {
+        let queue = self.queue.clone();
+        move || queue.counts()
     }
 
     /// Looks at everything once, then follows every event until `stop`.
