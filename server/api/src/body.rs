@@ -303,7 +303,7 @@ impl http_body::Body for Body {
             ..
         } = self.get_mut();
         if kind.is_generated() {
-            let look = || match outgoing {
+            let mut look = || match outgoing {
                 Some(outgoing) => outgoing.look(cx, |cx| kind.look(cx)),
                 None => kind.look(cx),
             };

@@ -146,7 +146,8 @@ impl Renderer {
             && !self.output.pretty
         {
             let content_type = self.output.content_type();
-            if object.json_len() >= ANSWER_BYTES_HELD && self.is_verbatim(object) {
+            let in_pieces = object.json_len() >= ANSWER_BYTES_HELD && !object.rests_packed();
+            if in_pieces && self.is_verbatim(object) {
                 return Ok(Answer::with_body(code, content_type, whole_object(object)));
             }
             let mut bytes = Vec::with_capacity(object.json_len() + 64);
@@ -292,12 +293,10 @@ fn field_start(out: &[u8], start: usize, key: &str, whole: &str) -> Option<usize
 /// costs no copy.
 fn whole_object(object: &Object) -> Body {
     let (object, mut at) = (object.clone(), 0);
-    let total = object.slices().total();
+    let total = object.slices(|slices| slices.total());
     let pieces = std::iter::from_fn(move || {
         let mut piece = Vec::with_capacity(LIST_PIECE_BYTES.min(total - at));
-        object
-            .slices()
-            .write_window(at, LIST_PIECE_BYTES, &mut piece);
+        object.slices(|slices| slices.write_window(at, LIST_PIECE_BYTES, &mut piece));
         at += piece.len();
         (!piece.is_empty()).then(|| piece.into())
     });

@@ -314,6 +314,11 @@ impl Object {
         self.text(&["metadata", "annotations", name])
     }
 
+    /// Whether the JSON rests packed, so that each look at it opens it anew.
+    pub fn rests_packed(&self) -> bool {
+        self.body.packed.is_some()
+    }
+
     /// Shows the JSON in the pieces in which it rests.
     pub fn slices<T>(&self, read: impl FnOnce(Slices<'_>) -> T) -> T {
         let json = self.body.copied();
