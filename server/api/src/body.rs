@@ -321,7 +321,7 @@ impl http_body::Body for Body {
             return Poll::Pending;
         }
         let next = match meter {
-            Some(meter) => meter.measure(|| kind.take(), |next| length(next)),
+            Some(meter) => meter.measure(|| kind.take(), length),
             None => kind.take(),
         };
         if let Some(outgoing) = outgoing {
