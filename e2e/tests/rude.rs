@@ -29,8 +29,9 @@ const HALF_OPEN: usize = 2_000;
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long each rudeness goes on at least, so that polite requests fall into it.
 const LENGTH: Duration = Duration::from_millis(1_200);
-/// What the server may grow by for one rudeness.
-const GROWTH_KIB_MAX: u64 = 96 * 1024;
+/// What the server may grow by for one rudeness: a thousand streams that nobody reads have a frame
+/// and a full queue each, and there is some room.
+const GROWTH_KIB_MAX: u64 = 128 * 1024;
 
 type Doing = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 /// One way to be rude: its name, and what it does.

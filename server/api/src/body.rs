@@ -150,7 +150,11 @@ impl Body {
                 let watch = memory.watches.reserve(1)?;
                 self.at_end(move || drop(watch));
             }
-            Kind::Done | Kind::Whole(_) | Kind::Pieces(_) => {}
+            Kind::Pieces(_) => {
+                let stream = memory.streams.reserve(1)?;
+                self.at_end(move || drop(stream));
+            }
+            Kind::Done | Kind::Whole(_) => {}
         }
         Ok(())
     }

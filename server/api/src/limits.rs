@@ -85,8 +85,8 @@ pub const WORK_BYTES_MAX: usize = 1024 * 1024 * 1024;
 pub const ANSWERS_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Bytes of an answer from which on it counts there.
 pub const ANSWER_BYTES_HELD: usize = 32 * 1024;
-/// Watches that are open at once; more are answered with 429. Under a memory limit they have a
-/// quarter of it, if that is less.
+/// Watches that are open at once, and as many other answers that are sent piece by piece; more are
+/// answered with 429. Under a memory limit each have an eighth of it, if that is less.
 pub const WATCHES_MAX: usize = 200_000;
 /// Bytes that a watch takes whose client does not read: a frame and what is queued to be sent.
 pub const WATCH_MEMORY_BYTES: usize = 96 * 1024;

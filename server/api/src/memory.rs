@@ -26,6 +26,10 @@ pub struct Pot {
     name: &'static str,
     used: AtomicUsize,
     most: usize,
+    /// What there was room for when the process was last looked at, ...
+    room: AtomicUsize,
+    /// ... and what was in use at that time, which is in the process's memory already.
+    used_then: AtomicUsize,
     refused: AtomicU64,
 }
 
@@ -37,6 +41,8 @@ impl Pot {
             name,
             used: AtomicUsize::new(0),
             most,
+            room: AtomicUsize::new(usize::MAX),
+            used_then: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
         })
     }
@@ -52,6 +58,18 @@ impl Pot {
         };
         reserved.add(amount)?;
         Ok(reserved)
+    }
+
+    /// Says how much room there is for more than is used now.
+    fn set_room(&self, room: usize) {
+        let used = self.used.load(Ordering::Relaxed);
+        self.used_then.store(used, Ordering::Relaxed);
+        self.room.store(room, Ordering::Relaxed);
+    }
+
+    fn fits(&self, used: usize) -> bool {
+        let more = used.saturating_sub(self.used_then.load(Ordering::Relaxed));
+        used <= self.most && more <= self.room.load(Ordering::Relaxed)
     }
 
     fn figures(&self) -> Vec<Figure> {
@@ -77,7 +95,7 @@ impl Reserved {
         let pot = &self.pot;
         let before = pot.used.fetch_add(amount, Ordering::Relaxed);
         self.amount += amount;
-        if before.saturating_add(amount) <= pot.most {
+        if pot.fits(before.saturating_add(amount)) {
             return Ok(());
         }
         pot.refused.fetch_add(1, Ordering::Relaxed);
@@ -134,6 +152,8 @@ pub struct Memory {
     pub answers: Arc<Pot>,
     /// Open watches, in number.
     pub watches: Arc<Pot>,
+    /// Answers that are sent piece by piece, in number.
+    pub streams: Arc<Pot>,
 }
 
 impl Memory {
@@ -144,7 +164,7 @@ impl Memory {
             Some(limit) => most.min(usize::try_from(limit / part).unwrap_or(usize::MAX)),
             None => most,
         };
-        let watches = part(WATCHES_MAX * WATCH_MEMORY_BYTES, 4) / WATCH_MEMORY_BYTES;
+        let watches = part(WATCHES_MAX * WATCH_MEMORY_BYTES, 8) / WATCH_MEMORY_BYTES;
         Self {
             limit,
             resident,
@@ -156,6 +176,7 @@ impl Memory {
             work: Pot::new("request_work_bytes", part(WORK_BYTES_MAX, 4)),
             answers: Pot::new("answers_bytes", part(ANSWERS_BYTES_MAX, 8)),
             watches: Pot::new("watches", watches),
+            streams: Pot::new("streams", watches),
         }
     }
 
@@ -208,6 +229,9 @@ impl Memory {
         let level = u8::from(resident > percent(MEMORY_SHORT_PERCENT))
             + u8::from(resident > percent(MEMORY_SPENT_PERCENT));
         self.level.store(level, Ordering::Relaxed);
+        let room = percent(MEMORY_SPENT_PERCENT).saturating_sub(resident);
+        self.work
+            .set_room(usize::try_from(room).unwrap_or(usize::MAX));
         if self.told.swap(level > 0, Ordering::Relaxed) != (level > 0) {
             tracing::warn!(resident, limit, level, "memory: what takes more is refused");
         }
@@ -226,8 +250,10 @@ impl Memory {
     /// Figures for the metrics.
     #[must_use]
     pub fn figures(&self) -> Vec<Figure> {
-        let pots = [&self.bodies, &self.work, &self.answers, &self.watches];
-        let mut out: Vec<Figure> = pots.iter().flat_map(|pot| pot.figures()).collect();
+        let numbers = [&self.watches, &self.streams];
+        let pots = [&self.bodies, &self.work, &self.answers].into_iter();
+        let pots = pots.chain(numbers);
+        let mut out: Vec<Figure> = pots.flat_map(|pot| pot.figures()).collect();
         let limit = self.limit.map_or(f64::INFINITY, |limit| limit as f64);
         let refused = self.refused.load(Ordering::Relaxed);
         let resident = (self.resident)() as f64;
@@ -240,8 +266,10 @@ impl Memory {
 const CONTAINER_BYTES: usize = 640;
 /// ... of one more value in it, ...
 const VALUE_BYTES: usize = 64;
-/// ... and how many trees of an object a write has at once.
+/// ... how many trees of an object a write has at once, ...
 const TREES: usize = 2;
+/// ... and how many copies of its texts: read, made a tree of, merged, encoded, committed, answered.
+const COPIES: usize = 6;
 
 /// About how much memory the trees of a document take: it is the marks between its values that are
 /// dear, not its bytes.
@@ -249,7 +277,7 @@ const TREES: usize = 2;
 pub fn weigh(document: &[u8]) -> usize {
     let containers = memchr::memchr2_iter(b'{', b'[', document).count();
     let values = memchr::memchr3_iter(b',', b':', b'\n', document).count();
-    TREES * (document.len() + containers * CONTAINER_BYTES + values * VALUE_BYTES)
+    COPIES * document.len() + TREES * (containers * CONTAINER_BYTES + values * VALUE_BYTES)
 }
 
 /// The same for objects of so many bytes, of which it is known that they are ordinary.
@@ -306,6 +334,6 @@ mod tests {
         let small = br#"{"a":1},"#.repeat(1_000);
         let long = vec![b'x'; small.len()];
         assert!(weigh(&small) > 1_000 * 1_400, "{}", weigh(&small));
-        assert!(weigh(&long) < 3 * long.len());
+        assert!(weigh(&long) < 7 * long.len());
     }
 }

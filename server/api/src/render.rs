@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hanse_cache::{Object, Slices};
 use hanse_json::{Value, json, scan};
 use hanse_kinds::ResourceDef;
@@ -48,6 +49,15 @@ impl Renderer {
     /// Whether the hub's bytes are what the client asked for.
     fn is_verbatim(&self, object: &Object) -> bool {
         convert::is_stored_version(&self.def) && object.schema() == self.def.schema.hash.into()
+    }
+
+    /// Whether an object is large, and sent as it lies in memory, piece by piece.
+    pub fn goes_in_pieces(&self, object: &Object) -> bool {
+        let plain = self.output.form == Form::Object
+            && self.output.encoding == Encoding::Json
+            && !self.output.pretty;
+        let large = object.json_len() >= ANSWER_BYTES_HELD && !object.rests_packed();
+        plain && large && self.is_verbatim(object)
     }
 
     /// Appends an object as compact JSON, whatever the form says.
@@ -146,9 +156,10 @@ impl Renderer {
             && !self.output.pretty
         {
             let content_type = self.output.content_type();
-            let in_pieces = object.json_len() >= ANSWER_BYTES_HELD && !object.rests_packed();
-            if in_pieces && self.is_verbatim(object) {
-                return Ok(Answer::with_body(code, content_type, whole_object(object)));
+            if self.goes_in_pieces(object) {
+                let total = object.slices(|slices| slices.total());
+                let body = Body::pieces_of(total, whole_object(object));
+                return Ok(Answer::with_body(code, content_type, body));
             }
             let mut bytes = Vec::with_capacity(object.json_len() + 64);
             self.object_into(object, &mut bytes);
@@ -291,16 +302,14 @@ fn field_start(out: &[u8], start: usize, key: &str, whole: &str) -> Option<usize
 
 /// The bytes of a large object, copied piece by piece as they are taken: a reader who takes none
 /// costs no copy.
-fn whole_object(object: &Object) -> Body {
+pub fn whole_object(object: &Object) -> impl Iterator<Item = Bytes> + Send + use<> {
     let (object, mut at) = (object.clone(), 0);
-    let total = object.slices(|slices| slices.total());
-    let pieces = std::iter::from_fn(move || {
-        let mut piece = Vec::with_capacity(LIST_PIECE_BYTES.min(total - at));
+    std::iter::from_fn(move || {
+        let mut piece = Vec::with_capacity(LIST_PIECE_BYTES);
         object.slices(|slices| slices.write_window(at, LIST_PIECE_BYTES, &mut piece));
         at += piece.len();
         (!piece.is_empty()).then(|| piece.into())
-    });
-    Body::pieces_of(total, pieces)
+    })
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use crate::body::{Body, Emitter};
 use crate::call::{Call, Target};
 use crate::limits::{BOOKMARK_BEFORE_END, BOOKMARK_PERIOD, WATCH_FRAME_BYTES, WATCH_TIME_MIN};
 use crate::metrics::{GaugeGuard, RequestLabels};
-use crate::render::Renderer;
+use crate::render::{Renderer, whole_object};
 use crate::service::Service;
 use crate::verbs::list::wait_for;
 use crate::verbs::select::Selection;
@@ -66,6 +66,9 @@ pub fn watch(
     let body = Body::generate(|out| stream.run(out));
     Ok(Answer::with_body(200, JSON, body))
 }
+
+/// What ends a frame after its object.
+const FRAME_TAIL: &[u8] = b"}\n";
 
 /// Constants of the hash FNV-1a.
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
@@ -228,8 +231,19 @@ impl Stream {
     async fn send_initial(&mut self, objects: Vec<Object>, out: &Emitter) {
         let mut frame = Vec::new();
         for object in objects {
-            self.write_event(EventType::Added, &object, &mut frame);
             self.sent.inc();
+            if self.renderer.goes_in_pieces(&object) {
+                // No watcher has a copy of its own of what is large.
+                frames::write_frame(&mut frame, EventType::Added, |_| {});
+                frame.truncate(frame.len() - FRAME_TAIL.len());
+                for piece in whole_object(&object) {
+                    frame.extend_from_slice(&piece);
+                    out.emit(std::mem::take(&mut frame).into()).await;
+                }
+                frame.extend_from_slice(FRAME_TAIL);
+                continue;
+            }
+            self.write_event(EventType::Added, &object, &mut frame);
             if frame.len() >= WATCH_FRAME_BYTES {
                 out.emit(std::mem::take(&mut frame).into()).await;
             }
