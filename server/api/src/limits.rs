@@ -91,10 +91,10 @@ pub const WATCHES_MAX: usize = 200_000;
 /// Bytes that a watch takes whose client does not read: a frame and what is queued to be sent.
 pub const WATCH_MEMORY_BYTES: usize = 96 * 1024;
 /// Percent of the memory limit beyond which writes and new watches are answered with 429, ...
-pub const MEMORY_SHORT_PERCENT: u64 = 80;
+pub const MEMORY_SHORT_PERCENT: u64 = 65;
 /// ... and beyond which all is that does not delete, and no connection is accepted.
-pub const MEMORY_SPENT_PERCENT: u64 = 90;
+pub const MEMORY_SPENT_PERCENT: u64 = 78;
 /// Between two looks at the memory of the process.
-pub const MEMORY_LOOK_PERIOD: Duration = Duration::from_millis(50);
+pub const MEMORY_LOOK_PERIOD: Duration = Duration::from_millis(10);
 /// Unknown and repeated fields that one answer names.
 pub const STRICT_ERRORS_MAX: usize = 100;

@@ -268,7 +268,7 @@ const CONTAINER_BYTES: usize = 640;
 const VALUE_BYTES: usize = 64;
 /// ... how many trees of an object a write has at once, ...
 const TREES: usize = 2;
-/// ... and how many copies of its texts: read, made a tree of, merged, encoded, committed, answered.
+/// ... and how many copies of its texts: read, made a tree of, merged, encoded, committed, sent.
 const COPIES: usize = 6;
 
 /// About how much memory the trees of a document take: it is the marks between its values that are
@@ -317,7 +317,7 @@ mod tests {
         let clock = RealClock::new();
         for (resident, take, read, remove) in [
             ((|| 10) as fn() -> u64, true, true, true),
-            (|| 85, false, true, true),
+            (|| 70, false, true, true),
             (|| 99, false, false, true),
         ] {
             let memory = Memory::new(Some(100), resident);

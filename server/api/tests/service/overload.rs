@@ -39,7 +39,7 @@ async fn beyond_the_share_of_a_user_requests_are_told_when_to_come_again() {
 async fn without_memory_nothing_is_taken_in_and_all_may_be_given_back() {
     let traffic = Config {
         memory_bytes: Some(100 << 20),
-        resident_bytes: || 85 << 20,
+        resident_bytes: || 70 << 20,
         ..Config::default()
     };
     let world = World::with(|parts| parts.traffic = traffic).await;
